@@ -1,0 +1,1 @@
+"""The comparison: generate, record, run, judge, localise, audit."""

@@ -1,0 +1,1 @@
+"""The witness: reverse-mode differentiation on NumPy alone, independent of PyTorch."""

@@ -1,0 +1,1 @@
+"""Reports: pandas frames to HTML, Markdown, CSV, Parquet and figures."""

@@ -1,0 +1,1 @@
+"""The pitfalls of automatic differentiation, one scenario each."""
