@@ -1,1 +1,3 @@
 """The comparison: generate, record, run, judge, localise, audit."""
+
+__all__: list[str] = []

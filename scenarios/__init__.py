@@ -1,1 +1,3 @@
 """The pitfalls of automatic differentiation, one scenario each."""
+
+__all__: list[str] = []

@@ -1,0 +1,1 @@
+"""The primitives, one declaration each, by family."""
