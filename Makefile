@@ -17,7 +17,7 @@ help:
 venv: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
-	@test -x $(BIN)/python || { \
+	@test -x $(BIN)/pip || { \
 	  for candidate in $(PYTHON) python3.11 python3 python; do \
 	    if $$candidate -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
 	      $$candidate -m venv .venv && exit 0; exit 1; \
