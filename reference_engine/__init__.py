@@ -1,3 +1,50 @@
 """The witness: reverse-mode differentiation on NumPy alone, independent of PyTorch."""
 
-__all__: list[str] = []
+from . import ops
+from .errors import (
+    DerivativeError,
+    DtypeError,
+    EngineError,
+    ParameterError,
+    ProgramError,
+    ShapeError,
+    UnknownPrimitive,
+)
+from .evaluate import Plan, evaluate
+from .forward import forward
+from .program import Equation, Program, Variable
+from .registry import PRIMITIVES, Primitive
+from .reverse import reverse
+from .simplify import simplify
+from .tracing import Tracer, trace
+from .transforms import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
+
+__all__ = [
+    "PRIMITIVES",
+    "DerivativeError",
+    "DtypeError",
+    "EngineError",
+    "Equation",
+    "ParameterError",
+    "Plan",
+    "Primitive",
+    "Program",
+    "ProgramError",
+    "ShapeError",
+    "Tracer",
+    "UnknownPrimitive",
+    "Variable",
+    "evaluate",
+    "forward",
+    "grad",
+    "hessian",
+    "hvp",
+    "jacobian",
+    "jvp",
+    "ops",
+    "reverse",
+    "simplify",
+    "trace",
+    "value_and_grad",
+    "vjp",
+]

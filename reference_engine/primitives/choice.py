@@ -1,0 +1,66 @@
+"""`choice`: the one place where a rule leaves open which of several legitimate derivatives it returns.
+
+At a kink the generalised derivative is a set. A rule writes `choice(mask, default)`, a weight θ in [0, 1] at the entries of
+`mask`; `default` is the documented choice of this engine (the element of least norm), and `generalized` evaluates the
+same program with other weights to see the whole set.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..registry import CONSTANT, FLOAT, GENERAL, PRIMITIVES, Primitive
+from ..tracing import Tracer, bind
+
+
+def _infer(mask: Any, **params: Any) -> Any:
+    return mask.shape, FLOAT
+
+
+PRIMITIVES.declare(
+    Primitive(
+        name="choice",
+        forward=lambda mask, *, default, site: np.full(np.shape(mask), default),
+        infer=_infer,
+        rules=(CONSTANT,),
+        kind=GENERAL,
+        source="Clarke, Optimization and Nonsmooth Analysis, sec. 2.1",
+        ulps=0.0,
+        sites=True,
+    )
+)
+PRIMITIVES.declare(
+    Primitive(
+        name="tie_weights",
+        forward=lambda mask, *, axes, site: mask / np.maximum(np.sum(mask, axis=axes, keepdims=True), 1),
+        infer=_infer,
+        rules=(CONSTANT,),
+        kind=GENERAL,
+        source="Clarke, Optimization and Nonsmooth Analysis, prop. 2.3.12",
+        ulps=1.0,
+        sites=True,
+    )
+)
+
+
+def _site(mask: Any) -> int:
+    """The number of the forward equation whose rule is being written; rules of one equation share their choice."""
+    return mask.builder.site if type(mask) is Tracer else 0
+
+
+def choice(mask: Any, default: float) -> Any:
+    """θ in [0, 1] at the entries of the Boolean `mask`, a constant under differentiation; `default` unless another choice is asked for.
+
+    mask: any shape -> the same shape. Dimensionless.
+    """
+    return bind("choice", mask, default=float(default), site=_site(mask))
+
+
+def tie_weights(mask: Any, axes: tuple[int, ...]) -> Any:
+    """Weights ≥ 0 that are 0 off the Boolean `mask` and sum to 1 along `axes`; all tied entries equal by default.
+
+    mask: any shape -> the same shape. Dimensionless.
+    """
+    return bind("tie_weights", mask, axes=axes, site=_site(mask))

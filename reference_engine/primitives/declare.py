@@ -1,0 +1,107 @@
+"""The three forms of a declaration. Each enters the registry and returns the function that applies the primitive.
+
+Use the first that fits: `elementwise` (partial derivatives), `structural` (the transpose of a linear map whose
+coefficients are not negative: data movement, sums), `general` (whole vector-Jacobian products).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..program import Variable
+from ..registry import ELEMENTWISE, GENERAL, PRIMITIVES, STRUCTURAL, Accumulation, Primitive, elementwise_aval
+from ..tracing import bind
+
+
+def _binder(name: str, doc: str) -> Callable[..., Any]:
+    def apply(*args: Any, **params: Any) -> Any:
+        return bind(name, *args, **params)
+
+    apply.__name__ = apply.__qualname__ = name
+    apply.__doc__ = doc
+    return apply
+
+
+def elementwise(
+    name: str,
+    forward: Callable[..., Any],
+    *partials: Any,
+    source: str,
+    torch: Any = None,
+    boolean: bool = False,
+    **more: Any,
+) -> Callable[..., Any]:
+    """Declare `y = forward(*xs)`, applied entry by entry with broadcasting.
+
+    partials: one per argument, `lambda y, *xs` (and parameters) giving ∂y/∂argument in primitives, or a number, or a marker.
+    boolean: the result is Boolean (comparisons). torch: PyTorch spelling, a bare name stands for torch.name({args}).
+    """
+    if isinstance(torch, str) and torch.isidentifier():
+        torch = f"torch.{torch}({{args}})"
+    PRIMITIVES.declare(
+        Primitive(
+            name=name,
+            forward=forward,
+            infer=elementwise_aval(name, boolean),
+            rules=partials,
+            kind=ELEMENTWISE,
+            source=source,
+            torch=torch,
+            ufunc=isinstance(forward, np.ufunc) and not boolean,
+            **more,
+        )
+    )
+    return _binder(name, f"{name}, entry by entry with broadcasting. Source: {source}.")
+
+
+def structural(
+    name: str,
+    forward: Callable[..., Any],
+    infer: Callable[..., Any],
+    *transposes: Any,
+    source: str,
+    torch: Any = None,
+    **more: Any,
+) -> Callable[..., Any]:
+    """Declare a linear map with coefficients ≥ 0; each transpose is `rule(g, y, *xs, **params)`, linear in g.
+
+    Data movement rounds nothing (`ulps=0`, the default here); a sum names its `accumulates`.
+    """
+    more.setdefault("ulps", 0.0 if "accumulates" not in more else 1.0)
+    rules = transposes[0] if len(transposes) == 1 and more.pop("variadic", False) else transposes
+    PRIMITIVES.declare(Primitive(name=name, forward=forward, infer=infer, rules=rules, kind=STRUCTURAL, source=source, torch=torch, **more))
+    return _binder(name, f"{name}, a linear map. Source: {source}.")
+
+
+def general(
+    name: str,
+    forward: Callable[..., Any],
+    infer: Callable[..., Any],
+    *vjps: Any,
+    source: str,
+    torch: Any = None,
+    **more: Any,
+) -> Callable[..., Any]:
+    """Declare any other primitive; each vjp is `rule(g, y, *xs, **params)` and gives the cotangent of one argument."""
+    rules = vjps[0] if len(vjps) == 1 and more.pop("variadic", False) else vjps
+    PRIMITIVES.declare(Primitive(name=name, forward=forward, infer=infer, rules=rules, kind=GENERAL, source=source, torch=torch, **more))
+    return _binder(name, f"{name}. Source: {source}.")
+
+
+def terms_along(axes_of: str = "axes") -> Accumulation:
+    """Accumulation of a plain sum along the axes named by the parameter `axes_of`."""
+
+    def terms(x: Any, **params: Any) -> int:
+        return int(np.prod([x.shape[i] for i in params[axes_of]], dtype=np.int64))
+
+    def squares(x: Any, **params: Any) -> Any:
+        return np.sum(np.abs(x) ** 2, axis=params[axes_of])
+
+    return Accumulation(terms, squares)
+
+
+def shape_of(variable: Variable) -> tuple[int, ...]:
+    return variable.shape
