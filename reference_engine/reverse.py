@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .errors import DerivativeError
+from .primitives.unbroadcast import sum_to
 from .program import Equation, Program, Variable
 from .registry import CONSTANT, ELEMENTWISE, NOT_WRITTEN, PRIMITIVES, STRUCTURAL, Marker, Primitive
 from .tracing import Builder, Tracer, bind
@@ -134,17 +135,3 @@ def _elementwise(
             alive = bind("where", alive, 1.0, 0.0)
         alive = bind("greater", sum_to(alive, x.shape), 0.0)
     return sum_to(contribution, x.shape), alive
-
-
-def sum_to(g: Any, shape: tuple[int, ...]) -> Any:
-    """`g` summed over the axes along which an array of `shape` was broadcast to g.shape; the only un-broadcasting there is.
-
-    g: any shape that `shape` broadcasts to -> shape.
-    """
-    if g.shape == shape:
-        return g
-    extra = len(g.shape) - len(shape)
-    axes = tuple(i for i, n in enumerate(g.shape) if i < extra or (shape[i - extra] == 1 and n != 1))
-    if axes:
-        g = bind("sum", g, axes=axes)
-    return g if g.shape == shape else bind("reshape", g, shape=shape)

@@ -8,10 +8,10 @@ import numpy as np
 
 from ..errors import ShapeError
 from ..registry import Accumulation, broadcast_shapes
-from ..reverse import sum_to
 from ..tracing import bind
 from .declare import general
 from .shape import shaped, swap_last
+from .unbroadcast import sum_to
 
 
 def _matmul_aval(a: Any, b: Any) -> Any:

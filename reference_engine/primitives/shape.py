@@ -9,9 +9,9 @@ import numpy as np
 
 from ..errors import ParameterError, ShapeError
 from ..registry import broadcast_shapes
-from ..reverse import sum_to
 from ..tracing import Tracer, as_array, bind
 from .declare import structural
+from .unbroadcast import sum_to
 
 LINEAR = "transpose of a linear map; Griewank and Walther, sec. 3.2"
 
