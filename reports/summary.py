@@ -1,0 +1,53 @@
+"""The machine-readable summary of a run: counts, coverage, findings, versions, and all that rebuilds the pages."""
+
+from typing import Any
+
+from .content import Report
+from .views import coverage_counts, programs, verdict_counts
+
+FORMAT = 1
+"""Version of summary.json; a reader refuses others."""
+
+
+def repro_path(finding_id: str) -> str:
+    """Path of a finding's script, relative to the report's folder."""
+    return f"findings/{finding_id}/repro.py"
+
+
+def case_path(finding_id: str) -> str:
+    """Path of a finding's case, relative to the report's folder."""
+    return f"findings/{finding_id}/case.json"
+
+
+def summary(report: Report, digest: str) -> dict[str, Any]:
+    """Return the content of summary.json.
+
+    `programs` is metadata's own figure, or else the number of distinct cases; `digest` is the SHA-256 of
+    comparisons.parquet, by which a reader notices files of two different runs. Scripts and cases are not repeated
+    here: `repro` and `case` name their files.
+    """
+    metadata = report.metadata
+    known_count = metadata.get("programs")
+    return {
+        "format": FORMAT,
+        "programs": programs(report.frame) if known_count is None else known_count,
+        "comparisons": len(report.frame),
+        "verdicts": {item.verdict.name: item.count for item in verdict_counts(report.frame)},
+        "seconds": metadata.get("seconds"),
+        "seed": metadata.get("seed"),
+        "versions": metadata.get("versions") or {},
+        "findings": [_finding(finding) for finding in report.findings],
+        "coverage_counts": coverage_counts(report.coverage),
+        "coverage": list(report.coverage),
+        "metadata": metadata,
+        "lockstep": report.lockstep,
+        "pitfalls": list(report.pitfalls),
+        "comparisons_sha256": digest,
+    }
+
+
+def _finding(finding: Any) -> dict[str, Any]:
+    record = {key: item for key, item in finding.items() if key not in ("script", "case")}
+    record["repro"] = None if finding["script"] is None else repro_path(finding["id"])
+    record["case"] = None if finding["case"] is None else case_path(finding["id"])
+    return record
