@@ -1,0 +1,35 @@
+"""Errors of the harness: misuse, disagreement and internal faults are three families with three exit codes."""
+
+from __future__ import annotations
+
+
+class HarnessError(Exception):
+    """Misuse of the harness (exit code 2)."""
+
+    exit_code = 2
+
+
+class UsageError(HarnessError, ValueError):
+    """An argument, flag, file, mode or dtype that is not accepted."""
+
+
+class CaseError(HarnessError, ValueError):
+    """A `case.json` that cannot be read or does not hold a case."""
+
+
+class UnsupportedOperation(HarnessError, LookupError):
+    """The code under test uses operations that have no rule in the witness."""
+
+    def __init__(self, operations: dict[str, str], message: str) -> None:
+        super().__init__(message)
+        self.operations = operations
+
+
+class GradientMismatch(AssertionError):
+    """PyTorch and the witness differ (exit code 1). `result` is the whole CheckResult."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, result: object = None) -> None:
+        super().__init__(message)
+        self.result = result
