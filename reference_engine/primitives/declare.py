@@ -32,15 +32,23 @@ def elementwise(
     source: str,
     torch: Any = None,
     boolean: bool = False,
+    draw: Any = None,
+    domain: tuple[str, ...] = (),
     **more: Any,
 ) -> Callable[..., Any]:
     """Declare `y = forward(*xs)`, applied entry by entry with broadcasting.
 
-    partials: one per argument, `lambda y, *xs` (and parameters) giving ∂y/∂argument in primitives, or a number, or a marker.
-    boolean: the result is Boolean (comparisons). torch: PyTorch spelling, a bare name stands for torch.name({args}).
+    partials: one per argument, `lambda y, *xs` (and parameters) giving ∂y/∂argument in primitives, or a number, or a
+    marker. boolean: the result is Boolean (comparisons). torch: PyTorch spelling, a bare name stands for
+    torch.name({args}). domain: one tag an argument, "real" where none is given. draw: None stands for `plain_draw`,
+    False for a primitive that no generator uses by itself.
     """
     if isinstance(torch, str) and torch.isidentifier():
         torch = f"torch.{torch}({{args}})"
+    apply = _binder(name, f"{name}, entry by entry with broadcasting. Source: {source}.")
+    domain = (*domain, *(("real",) * (len(partials) - len(domain))))
+    if draw is None and not boolean:
+        draw = plain_draw(apply, domain)
     PRIMITIVES.declare(
         Primitive(
             name=name,
@@ -51,10 +59,33 @@ def elementwise(
             source=source,
             torch=torch,
             ufunc=isinstance(forward, np.ufunc) and not boolean,
+            draw=draw or None,
+            domain=domain,
             **more,
         )
     )
-    return _binder(name, f"{name}, entry by entry with broadcasting. Source: {source}.")
+    return apply
+
+
+def plain_draw(apply: Callable[..., Any], domain: tuple[str, ...]) -> Callable[[Any], Any]:
+    """How a generator uses an elementwise function: one drawn array, the other arguments broadcast against it.
+
+    The argument with the narrowest domain is drawn first; the real ones may then have any shape that broadcasts,
+    and further narrow ones have its shape.
+    """
+    first = next((i for i, tag in enumerate(domain) if tag != "real"), 0)
+
+    def draw(pool: Any) -> Any:
+        x = pool.array(domain=domain[first])
+        arguments = [
+            pool.broadcastable(x.shape) if tag == "real" else pool.shaped(x.shape, domain=tag) for tag in domain[:first]
+        ]
+        arguments.append(x)
+        for tag in domain[first + 1 :]:
+            arguments.append(pool.broadcastable(x.shape) if tag == "real" else pool.shaped(x.shape, domain=tag))
+        return apply(*arguments)
+
+    return draw
 
 
 def structural(
