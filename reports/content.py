@@ -47,7 +47,7 @@ class Report:
         lockstep: Mapping[str, Any] | None = None,
         pitfalls: Iterable[Mapping[str, Any]] = (),
     ) -> "Report":
-        """Check every piece and order the findings: failing first, known last, then by verdict and z.
+        """Check every piece and order the findings: failing first, known last, then by verdict, operation, mode.
 
         Keys that are left out become None. Raises ReportDataError for unknown keys, repeated or unusable identifiers,
         an unknown verdict or status, and lock-step series of unequal length.
@@ -97,9 +97,9 @@ def finding_group(finding: Mapping[str, Any]) -> str:
 
 
 def _finding_order(finding: Mapping[str, Any]) -> tuple[Any, ...]:
-    z = finding["z"]
-    size = -1.0 if z is None or z != z else float(z)
-    return ("new", "noted", "known").index(finding_group(finding)), RANK[finding["verdict"]], -size, finding["id"]
+    mode = str(finding["mode"] or "")
+    group = ("new", "noted", "known").index(finding_group(finding))
+    return group, RANK[finding["verdict"]], str(finding["op"]), len(mode), mode, finding["id"]
 
 
 def _record(

@@ -1,5 +1,6 @@
 """Renders report.html: one file, no network, no script."""
 
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -110,6 +111,7 @@ def _environment() -> jinja2.Environment:
         percent=fmt.percent,
         link=fmt.link,
         clip=_clip,
+        breakable=_breakable,
         size=finding_size,
         script=_script,
         svg=Markup,
@@ -138,6 +140,12 @@ def _finalize(item: Any) -> Any:
 
 def _clip(text: Any, length: int) -> str:
     return fmt.DASH if text is None else fmt.clip(str(text), length)
+
+
+def _breakable(text: Any) -> Markup:
+    """A long name that may break after a dot, an underscore or a colon instead of anywhere."""
+    parts = re.split(r"(?<=[._:])(?=[^._:])", fmt.clean(str(text)))
+    return Markup("<wbr>").join(parts)
 
 
 def _script(text: Any) -> Markup:

@@ -13,6 +13,7 @@ from .verdicts import VERDICT_OF
 
 MAX_BYTES = 60_000
 """Size of report.md in bytes of UTF-8; the steps of one CI job share a summary of 1 MiB, comments hold 65,536."""
+MAX_WARNINGS = 5
 CELL = 160
 """Characters of user text in one table cell."""
 SCRIPT_BYTES = 4_000
@@ -36,8 +37,10 @@ def render_markdown(report: Report) -> str:
     page = _Page(MAX_BYTES)
     title, aside = headline(report)
     page.text(f"# gradwitness: {title}" + (f" ({aside})" if aside else ""))
-    for warning in report.warnings:
+    for warning in report.warnings[:MAX_WARNINGS]:
         page.text(f"> **Note** {escape(warning, 600)}")
+    if len(report.warnings) > MAX_WARNINGS:
+        page.text(f"> … and {fmt.noun(len(report.warnings) - MAX_WARNINGS, 'more note')}, see report.html.")
     page.text(lead(report).replace("_", r"\_"))
     page.text(" · ".join(f"{name} {escape(text)}" for name, text in run_facts(report)))
     _verdicts(page, report)
