@@ -1,0 +1,205 @@
+"""The judge: is PyTorch's answer the witness's, to within what rounding explains?
+
+z is PyTorch's error in units of the spread that rounding of the named precision gives the witness's own program. One threshold decides, for every
+operation, mode and precision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..reference_engine.evaluate import Plan
+from ..reference_engine.rounding import SMALLEST, UNIT_ROUNDOFF, spread
+
+Array = np.ndarray[Any, Any]
+
+# Calibrated by benchmarks/calibrate_judge.py, recorded in docs/calibration.md: the greatest z of a right answer stays below, and a fault of 1e-6
+# (float64) or 1e-3 (float32) in one entry lies above.
+THRESHOLD = 64.0
+SCREENING, SAMPLES = 4, 32  # disturbed runs to screen, and for what the screen suspects
+LARGEST = {"float64": np.finfo(np.float64).max, "float32": float(np.finfo(np.float32).max)}
+ORDER = ("mismatch", "crashed", "timeout", "raised", "accepted", "indeterminate", "unsupported", "inaccurate", "convention", "agree")
+
+
+@dataclass
+class Judgement:
+    """The verdict on one array, and its worst entry.
+
+    z: dimensionless, in units of the spread (0 where there is no error). entry: index of the worst entry, () for a scalar.
+    """
+
+    verdict: str
+    z: float = 0.0
+    entry: tuple[int, ...] = ()
+    torch_value: float = float("nan")
+    reference: float = float("nan")
+    spread: float = 0.0
+    abs_error: float = 0.0
+    rel_error: float = 0.0
+    ulp: float = 0.0
+    entries: int = 0
+    wrong: int = 0
+    note: str = ""
+
+
+@dataclass
+class Question:
+    """What is judged: the outputs of `plan` at `given`, against `answers` computed by PyTorch in `dtype`.
+
+    lossy: (plan, given) of the same quantity by the declared rules that lose digits. names: what each output is.
+    """
+
+    plan: Plan
+    given: Sequence[Any]
+    answers: Sequence[Any]
+    dtype: str
+    lossy: tuple[Plan, Sequence[Any]] | None = None
+    input_is_nan: bool = False
+    seed: int = 0
+
+
+def judge(question: Question) -> list[Judgement]:
+    """One judgement per output of the question.
+
+    Screens with 4 disturbed runs; what exceeds the threshold is measured again with 32, then held against the lossy rules and against the set of
+    generalised derivatives. Nothing is excused by size: an error outside all of these is a mismatch.
+    """
+    exact = [np.asarray(y) for y in question.plan.run(question.given)]
+    answers = [np.asarray(t) for t in question.answers]
+    if all(t.shape == y.shape and np.array_equal(t, y) for t, y in zip(answers, exact, strict=True)):
+        return [_settled(t, y) for t, y in zip(answers, exact, strict=True)]
+    results = _compare(question, exact, answers, SCREENING)
+    if any(r.verdict != "agree" for r in results):
+        results = _compare(question, exact, answers, SAMPLES)
+    if any(r.verdict == "mismatch" for r in results):
+        _against_set(question, answers, results)
+    if question.lossy is not None and any(r.verdict == "mismatch" for r in results):
+        _against_lossy(question, answers, results)
+    if question.input_is_nan:
+        for r in results:
+            if r.verdict in ("mismatch", "indeterminate"):
+                r.verdict, r.note = "convention", "an input is NaN: any value is legitimate"
+    return results
+
+
+def _settled(t: Array, y: Array) -> Judgement:
+    bad = ~np.isfinite(y)
+    if np.isnan(y).any():
+        return Judgement("indeterminate", entries=t.size, note="the witness has no number here")
+    first = tuple(int(i) for i in np.unravel_index(0, y.shape)) if y.size and y.shape else ()
+    value = _number(y[first]) if y.size else 0.0
+    return Judgement("agree", 0.0, first, value, value, entries=t.size, note="" if not bad.any() else "infinite in both")
+
+
+def _spreads(question: Question, plan: Plan, given: Sequence[Any], samples: int) -> tuple[list[Array], list[Array]]:
+    """Exact outputs and their spread: rounding in PyTorch's dtype and the witness's own float64, in quadrature."""
+    exact, s = spread(plan, given, question.dtype, samples=samples, seed=question.seed)
+    if question.dtype == "float64":
+        own = s
+    else:
+        shrink = UNIT_ROUNDOFF["float64"] / UNIT_ROUNDOFF[question.dtype]
+        own = [a * shrink for a in s]  # the spread is linear in u to first order
+    floor = SMALLEST[question.dtype]
+    return exact, [np.sqrt(a * a + b * b) + np.where(a > 0, 0.4 * floor, 0.0) for a, b in zip(s, own, strict=True)]
+
+
+def _compare(question: Question, exact: list[Array], answers: list[Array], samples: int) -> list[Judgement]:
+    _, spreads = _spreads(question, question.plan, question.given, samples)
+    return [_one(t, y, s, question.dtype) for t, y, s in zip(answers, exact, spreads, strict=True)]
+
+
+def errors(t: Array, y: Array, s: Array, dtype: str) -> tuple[Array, Array]:
+    """(z, absolute error) entry by entry; z is inf for an error on zero spread and for NaN or Inf against a number, NaN where the witness has none."""
+    with np.errstate(all="ignore"):
+        error = np.abs(t - y)
+        same = (t == y) | (np.isnan(t) & np.isnan(y))
+        overflow = np.isinf(t) & (np.abs(y) >= LARGEST[dtype] * (1 - UNIT_ROUNDOFF[dtype])) & (np.sign(t.real) == np.sign(y.real))
+        z = np.where(error > 0, error / s, 0.0)
+        z = np.where(np.isfinite(t) | same, z, np.inf)
+        z = np.where(np.isinf(s) & np.isfinite(t), 0.0, z)
+        z = np.where(same | overflow, 0.0, z)
+        z = np.where(np.isnan(y), np.nan, z)
+        z = np.where(np.isinf(y) & ~same, np.inf, z)
+    return z, np.where(same | overflow, 0.0, error)
+
+
+def _one(t: Array, y: Array, s: Array, dtype: str) -> Judgement:
+    if t.shape != y.shape:
+        return Judgement("mismatch", np.inf, note=f"PyTorch's gradient has shape {t.shape}, the derivative has shape {y.shape}", entries=t.size)
+    if t.size == 0:
+        return Judgement("agree", note="empty")
+    z, error = errors(t, y, s, dtype)
+    unknown = np.isnan(z)
+    if unknown.all():
+        worst = 0
+    else:
+        ranked = np.where(unknown, -1.0, z)
+        # among several infinite z the greatest error speaks
+        top = ranked == ranked.max()
+        worst = int(np.argmax(np.where(top, np.nan_to_num(error, nan=np.inf, posinf=np.inf), -1.0)))
+    entry = tuple(int(i) for i in np.unravel_index(worst, t.shape))
+    wrong = int((z > THRESHOLD).sum())
+    verdict = "mismatch" if wrong else "indeterminate" if unknown.any() else "agree"
+    reference = _number(y[entry])
+    size = abs(reference)
+    e = float(error[entry])
+    return Judgement(
+        verdict,
+        float(z[entry]),
+        entry,
+        _number(t[entry]),
+        reference,
+        float(s[entry]),
+        e,
+        e / size if size > 0 else (0.0 if e == 0 else np.inf),
+        e / max(2 * UNIT_ROUNDOFF[dtype] * size, SMALLEST[dtype]) if np.isfinite(size) else np.nan,
+        t.size,
+        wrong,
+        "the witness has no number at some entries" if unknown.any() and not wrong else "",
+    )
+
+
+def _number(x: Any) -> float:
+    return float(np.real(x))
+
+
+def _against_set(question: Question, answers: list[Array], results: list[Judgement]) -> None:
+    """Mismatches that lie within the set of generalised derivatives become conventions."""
+    from ..reference_engine.generalized import hull
+
+    ends = hull(question.plan, question.given, samples=8, seed=question.seed)
+    if not any(has_kink for *_, has_kink in ends):
+        return
+    _, spreads = _spreads(question, question.plan, question.given, SAMPLES)
+    for t, r, s, (lower, upper, _, has_kink) in zip(answers, results, spreads, ends, strict=True):
+        if r.verdict != "mismatch" or t.shape != np.shape(lower) or not has_kink:
+            continue
+        with np.errstate(all="ignore"):
+            slack = THRESHOLD * np.where(np.isfinite(s), s, 0.0) + THRESHOLD * UNIT_ROUNDOFF[question.dtype] * np.maximum(np.abs(lower), np.abs(upper))
+            inside = (t >= lower - slack) & (t <= upper + slack)
+        if inside.all():
+            r.verdict, r.note = "convention", f"a legitimate choice at a kink: PyTorch {r.torch_value:.6g}, least norm {r.reference:.6g}"
+
+
+def _against_lossy(question: Question, answers: list[Array], results: list[Judgement]) -> None:
+    """Mismatches within the spread of a correct rule that loses digits: agree while half of the digits are right, else inaccurate."""
+    assert question.lossy is not None
+    plan, given = question.lossy
+    exact, spreads = _spreads(question, plan, given, SAMPLES)
+    for t, r, y, s in zip(answers, results, exact, spreads, strict=True):
+        if r.verdict != "mismatch" or t.shape != y.shape:
+            continue
+        z, _ = errors(t, y, s, question.dtype)
+        if (z <= THRESHOLD).all():
+            half = np.sqrt(UNIT_ROUNDOFF[question.dtype])
+            r.verdict = "agree" if r.rel_error <= half else "inaccurate"
+            r.note = "within the spread of a correct formula that loses digits"
+
+
+def worst(verdicts: Sequence[str]) -> str:
+    """The worst of several verdicts in the order of ORDER; agree if there are none."""
+    return min(verdicts, key=ORDER.index, default="agree")

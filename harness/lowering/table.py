@@ -1,0 +1,92 @@
+"""The lowering table: what each ATen operation means, written in the witness's own operations.
+
+A lowering is `fn(call, *args, **kwargs)` with the arguments of the ATen schema. Floating tensors arrive as traced values, integer and
+Boolean tensors as NumPy arrays (they are decisions, taken from PyTorch's run), everything else as it was passed. It returns one traced value
+per differentiable output: one, or a tuple in the order of the schema in which an entry may be None (taken from the recording).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+Lowering = Callable[..., Any]
+_TABLE: dict[str, Lowering] = {}
+
+# Operations whose result does not depend on the values of their floating arguments, only on shape and dtype, or is random.
+CONSTANT: set[str] = set()
+
+
+@dataclass(frozen=True)
+class CallSite:
+    """What a lowering may know about the recorded call beside its arguments.
+
+    outputs: the recorded outputs as NumPy arrays (None where not a tensor): decisions such as indices and masks are taken from here.
+    shapes: their shapes. dtype: name of the dtype of the first output, "float32" for example.
+    """
+
+    name: str
+    outputs: tuple[Any, ...]
+    dtype: str
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(np.shape(self.outputs[0]))
+
+
+def lowers(*names: str) -> Callable[[Lowering], Lowering]:
+    """Enter a function as the lowering of ATen operations: "aten::add" for every overload, "aten::add.Tensor" for one.
+
+    In-place variants ("aten::add_") use the same entry. A name entered twice is an error.
+    """
+
+    def enter(fn: Lowering) -> Lowering:
+        for name in names:
+            if name in _TABLE:
+                raise ValueError(f"lowering {name!r}: entered twice; one is accepted. Remove one of them.")
+            _TABLE[name] = fn
+        return fn
+
+    return enter
+
+
+def lower_many(table: dict[str, Callable[..., Any]]) -> None:
+    """Enter operations whose arguments are exactly those of one of our functions (floating tensors only, no keywords)."""
+    for name, function in table.items():
+        lowers(f"aten::{name}")(_plain(function))
+
+
+def _plain(function: Callable[..., Any]) -> Lowering:
+    def lowered(call: CallSite, *args: Any) -> Any:
+        return function(*args)
+
+    lowered.__doc__ = function.__doc__
+    return lowered
+
+
+def constant(names: Iterable[str]) -> None:
+    """Declare operations whose outputs are constants: factories, random numbers, comparisons with float results."""
+    CONSTANT.update(f"aten::{n}" for n in names)
+
+
+def functional_name(name: str) -> str:
+    """aten::add_ -> aten::add; names that end in two underscores are left alone."""
+    return name[:-1] if name.endswith("_") and not name.endswith("__") else name
+
+
+def find(name: str, overload: str) -> Lowering | None:
+    """The lowering of an operation, or None. The exact overload wins over the bare name."""
+    base = functional_name(name)
+    return _TABLE.get(f"{base}.{overload}") or _TABLE.get(base)
+
+
+def is_constant(name: str) -> bool:
+    return name in CONSTANT or functional_name(name) in CONSTANT
+
+
+def known_operations() -> list[str]:
+    """Every operation that has a lowering, sorted."""
+    return sorted(_TABLE)

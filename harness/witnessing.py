@@ -1,0 +1,170 @@
+"""From a recording to the witness's program: every call that the differentiated values reach is lowered once, into one trace.
+
+What PyTorch held fixed is fixed here too: results of integer and Boolean operations, random numbers, detached values, and what ran
+with gradients switched off.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from torch.utils._pytree import tree_map
+
+from ..reference_engine.errors import EngineError
+from ..reference_engine.program import Equation, Program, Variable
+from ..reference_engine.tracing import Builder, Tracer
+from .lowering import CallSite, find, is_constant
+from .recording import Call, Recording, Ref
+
+
+@dataclass
+class Witnessed:
+    """The witness's reading of a recording.
+
+    tracers: recorded variable -> traced value, for those that depend on the differentiated inputs.
+    spans: per call, the slice of equations it lowered to. unsupported: call number -> why it has no reading; its outputs are opaque inputs.
+    values: the recorded number of every traced variable that is the output of a call, so that a reading can start from PyTorch's own values.
+    """
+
+    recording: Recording
+    builder: Builder
+    tracers: dict[int, Tracer] = field(default_factory=dict)
+    spans: dict[int, tuple[int, int]] = field(default_factory=dict)
+    unsupported: dict[int, str] = field(default_factory=dict)
+    values: dict[Variable, Any] = field(default_factory=dict)
+    opaque: list[Variable] = field(default_factory=list)
+
+    def program(self, wrt: list[int], outputs: list[int], name: str = "f") -> Program:
+        """The whole run as a program from the recorded variables `wrt` to `outputs`. Constant outputs are constants of the program."""
+        inputs = tuple(self.tracers[i].variable for i in wrt)
+        results = [self.tracers[o] if o in self.tracers else self.builder.lift(self.recording.variables[o].value) for o in outputs]
+        program = self.builder.finish(results, name)
+        constants = dict(program.constants)
+        for variable in program.inputs:
+            if variable not in inputs:
+                constants[variable] = self.values[variable]
+        return Program(inputs, constants, program.equations, program.outputs, name)
+
+    def region(self, calls: list[int]) -> list[Equation]:
+        """The equations of some calls, in order."""
+        equations: list[Equation] = []
+        for number in sorted(calls):
+            if number in self.spans:
+                equations += self.builder.equations[slice(*self.spans[number])]
+        return equations
+
+
+def witness(recording: Recording, wrt: list[int], *, cut_no_grad: bool = True) -> Witnessed:
+    """Lower every call that depends on the recorded variables `wrt`.
+
+    `cut_no_grad`: what ran under no_grad outside a custom Function is a constant, as reverse mode has it; False follows tangents through it.
+    """
+    seen = Witnessed(recording, Builder())
+    for i in wrt:
+        _enter(seen, i)
+    custom = _custom_regions(recording) if cut_no_grad else set()
+    for number, call in enumerate(recording.calls):
+        references = call.references()
+        if not any(i in seen.tracers for i in references):
+            continue
+        if is_constant(call.name) and not (number in custom and call.name == "aten::detach"):
+            continue
+        if not any(o is not None and recording.variables[o].is_float for o in call.outputs):
+            continue
+        if cut_no_grad and not call.grad_enabled and number not in custom:
+            continue
+        _lower(seen, number, call)
+    return seen
+
+
+def _enter(seen: Witnessed, index: int) -> None:
+    """A recorded variable as a fresh input of the trace."""
+    recorded = seen.recording.variables[index]
+    tracer = seen.builder.input(recorded.value.shape, recorded.value.dtype)
+    seen.tracers[index] = tracer
+    seen.values[tracer.variable] = recorded.value
+
+
+def _custom_regions(recording: Recording) -> set[int]:
+    """Calls that ran inside the forward of a custom Function.
+
+    Its node is created before its forward runs, so they are what its outputs are made of, back to calls with a smaller sequence number.
+    """
+    inside: set[int] = set()
+    for (node, _), variable in recording.edges.items():
+        if not isinstance(node, int) and _is_custom(node):
+            inside |= behind(recording, [variable], set(), node._sequence_nr())
+    return {i for i in inside if not recording.calls[i].grad_enabled}
+
+
+def behind(recording: Recording, outputs: list[int], stops: set[int], sequence: int) -> set[int]:
+    """The calls that compute `outputs`, followed back until a variable in `stops` or a call older than `sequence`."""
+    found: set[int] = set()
+    waiting = [v for v in outputs if v not in stops]
+    while waiting:
+        number = recording.variables[waiting.pop()].maker
+        if number is None or number in found or recording.calls[number].sequence < sequence:
+            continue
+        found.add(number)
+        waiting += [v for v in recording.calls[number].references() if v not in stops]
+    return found
+
+
+def _is_custom(node: Any) -> bool:
+    import torch
+
+    return isinstance(node, torch.autograd.function.BackwardCFunction)
+
+
+def _lower(seen: Witnessed, number: int, call: Call) -> None:
+    recording = seen.recording
+    lowering = find(call.name, call.overload)
+    outputs = tuple(None if o is None else recording.variables[o].value for o in call.outputs)
+    first = next(recording.variables[o] for o in call.outputs if o is not None)
+    start = len(seen.builder.equations)
+    results: Any = None
+    if lowering is None:
+        seen.unsupported[number] = f"{call.qualified}: no rule in the witness"
+    else:
+        site = CallSite(call.qualified, outputs, str(first.dtype).removeprefix("torch."))
+
+        def argument(a: Any) -> Any:
+            return _argument(seen, a.index) if isinstance(a, Ref) else a
+
+        try:
+            results = lowering(site, *tree_map(argument, call.args), **tree_map(argument, call.kwargs))
+        except (EngineError, NotCovered) as error:
+            seen.unsupported[number] = f"{call.qualified}: {error}"
+        except TypeError as error:
+            seen.unsupported[number] = f"{call.qualified}: the rule does not take these arguments ({error})"
+    results = results if isinstance(results, tuple) else (results,)
+    for o, r in zip(call.outputs, [*results, *([None] * len(call.outputs))], strict=False):
+        if o is None or not recording.variables[o].is_float:
+            continue
+        if isinstance(r, Tracer) and r.shape != recording.variables[o].value.shape:
+            seen.unsupported[number] = f"{call.qualified}: the rule gives shape {r.shape}, the run gave {recording.variables[o].value.shape}"
+        elif isinstance(r, Tracer):
+            seen.tracers[o] = r
+            seen.values.setdefault(r.variable, recording.variables[o].value)
+    if number in seen.unsupported:
+        for o in call.outputs:
+            if o is not None and recording.variables[o].is_float:
+                _enter(seen, o)
+                seen.opaque.append(seen.tracers[o].variable)
+    seen.spans[number] = (start, len(seen.builder.equations))
+
+
+class NotCovered(Exception):
+    """Raised by a lowering for arguments it does not cover; the message says which and why."""
+
+
+def _argument(seen: Witnessed, index: int) -> Any:
+    """A recorded variable as the lowering sees it: traced if it depends on what is differentiated, else its number."""
+    recorded = seen.recording.variables[index]
+    if index in seen.tracers:
+        return seen.tracers[index]
+    if recorded.is_float:
+        return seen.builder.lift(recorded.value)
+    return np.asarray(recorded.value)
