@@ -1,0 +1,218 @@
+"""Tells one pitfall as a page of a textbook, in plain text of 100 columns, with the numbers of this very run."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
+from importlib.metadata import version
+
+from .collection import FAMILIES, catalogue, family_introduction
+from .observing import Observation, differing, format_numbers, is_same, observe
+from .scenario import Numbers, Scenario
+from .sources import caption, code_of, place_of, repair_of, setting_of
+
+__all__ = ["WIDTH", "overview", "tell"]
+
+WIDTH = 100
+"""Columns of every page."""
+
+_INDENT = "   "
+_CODE = "      "
+
+_HOW_WE_KNOW = {
+    "the reference engine": (
+        "(`grad` and `ops` are the reference engine's: reverse mode written from the mathematics, on NumPy alone, "
+        "without any of PyTorch's code.)"
+    ),
+    "by hand": "(By hand: no program that differentiates is involved.)",
+}
+
+
+def tell(scenario: Scenario) -> str:
+    """One pitfall, step by step: symptom, code, PyTorch's numbers, the right ones, the repair, cause and rule.
+
+    The scenario is run once for this page. No line is longer than `WIDTH`.
+    """
+    seen = observe(scenario)
+    kind = f"{scenario.family} / {scenario.id}"
+    torch = f"torch {version('torch')}"
+    setting = setting_of(scenario)
+    steps: list[tuple[str, list[str]]] = [
+        ("The symptom", _prose(scenario.symptom)),
+        ("The setting", _block(setting)),
+        ("The code at fault", [*_prose(caption(scenario.faulty)), *_block(code_of(scenario.faulty), scenario.faulty)]),
+        ("What PyTorch gives", _given(seen)),
+        ("What is right, and how we know", _right(seen)),
+        ("The repair", _repaired(seen)),
+        ("Why it happens", _prose(scenario.cause)),
+        ("The rule to remember", _prose(scenario.fix)),
+    ]
+    page = [scenario.title, "=" * min(WIDTH, len(scenario.title)), f"{kind}{torch:>{WIDTH - len(kind)}}", ""]
+    for number, (heading, body) in enumerate([step for step in steps if step[1]], start=1):
+        page += [f"{number}. {heading}", *body, ""]
+    page += [
+        *_note("Shapes", scenario.shapes),
+        *_note("Source", scenario.source),
+        *_note("Seen on", scenario.seen_on),
+        *_note("Read next", _next_of(scenario)),
+    ]
+    return "\n".join(page) + "\n"
+
+
+def overview() -> str:
+    """All pitfalls by family, in reading order, each with its id and title. Nothing is run."""
+    scenarios = catalogue().values()
+    page = [f"{len(scenarios)} pitfalls of automatic differentiation, in {len(FAMILIES)} families", ""]
+    column = max(len(scenario.id) for scenario in scenarios) + 2
+    for family in FAMILIES:
+        title, introduction = family_introduction(family)
+        page += [f"{family}: {title}", *textwrap.wrap(introduction, WIDTH), ""]
+        for scenario in scenarios:
+            if scenario.family == family:
+                page += textwrap.wrap(
+                    f"{scenario.id:<{column}}{scenario.title}",
+                    WIDTH,
+                    initial_indent="  ",
+                    subsequent_indent=" " * (column + 2),
+                    break_on_hyphens=False,
+                )
+        page.append("")
+    return "\n".join([*page, "`gradwitness learn ID` tells one of them, step by step, with numbers."]) + "\n"
+
+
+def _given(seen: Observation) -> list[str]:
+    """PyTorch's outcome, and the warnings that came with it."""
+    if isinstance(seen.torch, str):
+        lines = [*_prose("It stops:"), *_wrap(seen.torch, _CODE)]
+    else:
+        lines = _table(("", "PyTorch gives"), [(n, format_numbers(v)) for n, v in seen.torch.items()])
+    if seen.warnings:
+        lines += ["", *_prose("It also warns:")]
+        for warning in seen.warnings:
+            lines += _wrap(warning, _CODE)
+    elif not isinstance(seen.torch, str):
+        lines += ["", *_prose("No error, no warning.")]
+    return lines
+
+
+def _right(seen: Observation) -> list[str]:
+    """The witness, its code, and its numbers beside PyTorch's."""
+    scenario = seen.scenario
+    lines = [
+        *_prose(f"{caption(scenario.truth)} {_HOW_WE_KNOW[scenario.witness]}"),
+        *_block(code_of(scenario.truth), scenario.truth),
+        "",
+    ]
+    if isinstance(seen.torch, str):
+        rows = [(name, format_numbers(right)) for name, right in seen.right.items()]
+        return [*lines, *_table(("", "right"), rows)]
+    return [*lines, *_table(("", "PyTorch gave", "right", ""), _compared(seen.torch, seen.right, scenario.same))]
+
+
+def _repaired(seen: Observation) -> list[str]:
+    """What the repair changes, and what it gives now."""
+    scenario = seen.scenario
+    lines = [*_prose(caption(scenario.fixed)), *_block(repair_of(scenario), scenario.fixed), ""]
+    rows = [
+        (name, format_numbers(now), format_numbers(seen.right.get(name)), _verdict(seen, name))
+        for name, now in seen.fixed.items()
+    ]
+    lines += _table(("", "now gives", "right", ""), rows)
+    if not seen.shown:
+        lines += ["", *_prose(_changed(seen))]
+    return lines
+
+
+def _verdict(seen: Observation, name: str) -> str:
+    return "differs" if name in differing(seen.fixed, seen.right) else "agrees"
+
+
+def _changed(seen: Observation) -> str:
+    """What to say where this version of PyTorch no longer behaves as told."""
+    if differing(seen.fixed, seen.right):
+        return "NOTE: the repaired form is not right on this version of PyTorch. The page is out of date; report it."
+    return (
+        f"NOTE: on this version of PyTorch the symptom no longer shows as told; it was seen on "
+        f"{seen.scenario.seen_on.rstrip('.')}. The cause below is worth knowing all the same."
+    )
+
+
+def _compared(torch: Numbers, right: Numbers, same: Iterable[str]) -> list[tuple[str, ...]]:
+    wrong = differing(torch, right)
+    rows = []
+    for name in dict.fromkeys([*right, *torch]):
+        remark = _remark(torch.get(name), right.get(name)) if name in wrong else "right"
+        if name in same:
+            remark += ", which hides the fault" if remark == "right" else ", and the repair leaves it so"
+        rows.append((name, format_numbers(torch.get(name)), format_numbers(right.get(name)), remark))
+    return rows
+
+
+def _remark(torch: list[float] | None, right: list[float] | None) -> str:
+    """In words, how a wrong answer differs from the right one."""
+    if torch is None or right is None or len(torch) != len(right):
+        return "<- missing" if torch is None else "<- should not be there"
+    if not any(torch):
+        return "<- lost: zero"
+    pairs = list(zip(torch, right, strict=True))
+    ratios = [p / q for p, q in pairs if q != 0]
+    # One factor for all entries is worth naming, where it is a small number that tells its origin: a count, a half.
+    if len(ratios) == len(right) and is_same(ratios, [ratios[0]] * len(ratios)):
+        factor = Fraction(ratios[0]).limit_denominator(4)
+        if is_same([float(factor)], ratios[:1]):
+            return f"<- {float(factor):g} times the right value"
+    if all(p * q < 0 for p, q in pairs):
+        return "<- wrong sign"
+    wrong = sum(not is_same([p], [q]) for p, q in pairs)
+    return f"<- {wrong} of {len(right)} entries wrong" if len(right) > 1 else "<- wrong"
+
+
+def _next_of(scenario: Scenario) -> str:
+    """The pitfall that follows in reading order; after the last one, the first."""
+    ids = list(catalogue())
+    following = catalogue()[ids[(ids.index(scenario.id) + 1) % len(ids)]]
+    return f"{following.id}: {following.title}"
+
+
+def _prose(text: str) -> list[str]:
+    return _wrap(text, _INDENT)
+
+
+def _wrap(text: str, indent: str, first: str | None = None) -> list[str]:
+    return textwrap.wrap(
+        text,
+        WIDTH,
+        initial_indent=indent if first is None else first,
+        subsequent_indent=indent,
+        break_on_hyphens=False,
+        break_long_words=False,
+    )
+
+
+def _note(label: str, text: str) -> list[str]:
+    return _wrap(text, " " * 12, first=f"{label + ':':<12}")
+
+
+def _block(lines: Sequence[str], function: object = None) -> list[str]:
+    """Code, set off by its indent; with the file and line it stands at, where it is a function's."""
+    code = [f"{_CODE}{line}".rstrip() for line in lines]
+    place = [f"{_CODE}# {place_of(function)}"] if callable(function) else []
+    return ["", *place, *code] if code else []
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Columns under their heads, names to the left; row by row where a line would be too long."""
+    table = [tuple(head), *map(tuple, rows)]
+    widths = [max(len(row[i]) for row in table) for i in range(len(head))]
+    lines = [
+        (_CODE + "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))).rstrip()
+        for row in table
+    ]
+    if max(map(len, lines)) <= WIDTH:
+        return lines
+    tall = []
+    for row in rows:
+        tall.append(f"{_CODE}{row[0]}")
+        tall += [f"{_CODE}  {label + ':':<14} {cell}".rstrip() for label, cell in zip(head[1:], row[1:], strict=True)]
+    return tall
