@@ -17,6 +17,7 @@ from .primitives.arithmetic import (
     subtract,
     to_float,
 )
+from .primitives.cast import cast
 from .primitives.comparison import (
     any_along,
     clip,
@@ -38,6 +39,26 @@ from .primitives.comparison import (
     where,
 )
 from .primitives.contraction import matmul
+from .primitives.diagonal import diag_embed, diagonal, tril, triu
 from .primitives.exponential import exp, log, tanh
+from .primitives.indexing import embedding, index_add, scatter_add, take, take_along_axis, take_flat
+from .primitives.layout import concat, pad, slices, split, stack, unstack
+from .primitives.ordering import argsort, scatter, sort, topk
 from .primitives.reduction import mean, sum
-from .primitives.shape import broadcast_to, reshape, swap_last, transpose
+from .primitives.shape import (
+    broadcast_arrays,
+    broadcast_to,
+    expand_dims,
+    flatten,
+    flip,
+    moveaxis,
+    repeat,
+    reshape,
+    roll,
+    squeeze,
+    swap_last,
+    swapaxes,
+    tile,
+    transpose,
+)
+from .primitives.subscript import getitem, masked_select, put

@@ -1,3 +1,17 @@
 """All declarations, one module per family; importing this package fills the registry."""
 
-from . import arithmetic, choice, comparison, contraction, exponential, reduction, shape  # noqa: F401
+from . import (  # noqa: F401
+    arithmetic,
+    cast,
+    choice,
+    comparison,
+    contraction,
+    diagonal,
+    exponential,
+    indexing,
+    layout,
+    ordering,
+    reduction,
+    shape,
+    subscript,
+)
