@@ -5,25 +5,37 @@ from __future__ import annotations
 from .primitives.arithmetic import (
     abs,
     add,
+    ceil,
+    copysign,
     divide,
+    floor,
+    floor_divide,
+    fmod,
     multiply,
+    nan_to_num,
     negative,
     pow,
     reciprocal,
+    remainder,
+    round,
     rsqrt,
     sign,
     sqrt,
     square,
     subtract,
     to_float,
+    trunc,
 )
 from .primitives.cast import cast
 from .primitives.comparison import (
     any_along,
     clip,
     equal,
+    fmax,
+    fmin,
     greater,
     greater_equal,
+    heaviside,
     isfinite,
     isnan,
     less,
@@ -40,7 +52,31 @@ from .primitives.comparison import (
 )
 from .primitives.contraction import matmul
 from .primitives.diagonal import diag_embed, diagonal, tril, triu
-from .primitives.exponential import exp, log, tanh
+from .primitives.exponential import (
+    acosh,
+    asinh,
+    atanh,
+    cosh,
+    entr,
+    exp,
+    exp2,
+    expm1,
+    log,
+    log1p,
+    log2,
+    log10,
+    log_sigmoid,
+    logaddexp,
+    logaddexp2,
+    logit,
+    sigmoid,
+    silu,
+    sinh,
+    softplus,
+    tanh,
+    xlog1py,
+    xlogy,
+)
 from .primitives.indexing import embedding, index_add, scatter_add, take, take_along_axis, take_flat
 from .primitives.layout import concat, pad, slices, split, stack, unstack
 from .primitives.ordering import argsort, scatter, sort, topk
@@ -61,4 +97,37 @@ from .primitives.shape import (
     tile,
     transpose,
 )
+from .primitives.special import (
+    digamma,
+    erf,
+    erfc,
+    erfcx,
+    erfinv,
+    gammainc,
+    gammaincc,
+    i0,
+    i0e,
+    i1,
+    i1e,
+    lgamma,
+    log_ndtr,
+    modified_bessel,
+    multigammaln,
+    ndtr,
+    ndtri,
+    polygamma,
+)
 from .primitives.subscript import getitem, masked_select, put
+from .primitives.trigonometric import (
+    acos,
+    asin,
+    atan,
+    atan2,
+    cos,
+    deg2rad,
+    hypot,
+    rad2deg,
+    sin,
+    sinc,
+    tan,
+)

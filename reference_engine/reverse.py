@@ -122,7 +122,7 @@ def _elementwise(
         contribution = -g
     else:
         contribution = g * partial
-    if alive is not None and not plain:
+    if alive is not None and (select is not None or not plain):
         contribution = bind("where", alive, contribution, 0.0)
     if contribution.shape != y.shape:
         contribution = bind("broadcast_to", contribution, shape=y.shape)

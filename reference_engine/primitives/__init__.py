@@ -13,5 +13,7 @@ from . import (  # noqa: F401
     ordering,
     reduction,
     shape,
+    special,
     subscript,
+    trigonometric,
 )

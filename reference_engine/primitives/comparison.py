@@ -13,40 +13,66 @@ from .choice import choice
 from .declare import elementwise
 
 ORDER = "IEEE 754-2019, sec. 5.11"
+LOGIC = "Boole, The Laws of Thought, ch. 3"
 CLARKE = "Clarke, Optimization and Nonsmooth Analysis, prop. 2.3.12"
 
-less = elementwise("less", np.less, CONSTANT, CONSTANT, boolean=True, torch="({0} < {1})", source=ORDER, ulps=0.0)
-less_equal = elementwise("less_equal", np.less_equal, CONSTANT, CONSTANT, boolean=True, torch="({0} <= {1})", source=ORDER, ulps=0.0)
-greater = elementwise("greater", np.greater, CONSTANT, CONSTANT, boolean=True, torch="({0} > {1})", source=ORDER, ulps=0.0)
-greater_equal = elementwise("greater_equal", np.greater_equal, CONSTANT, CONSTANT, boolean=True, torch="({0} >= {1})", source=ORDER, ulps=0.0)
-equal = elementwise("equal", np.equal, CONSTANT, CONSTANT, boolean=True, torch="({0} == {1})", source=ORDER, ulps=0.0)
-not_equal = elementwise("not_equal", np.not_equal, CONSTANT, CONSTANT, boolean=True, torch="({0} != {1})", source=ORDER, ulps=0.0)
-isnan = elementwise("isnan", np.isnan, CONSTANT, boolean=True, torch="isnan", source=ORDER, ulps=0.0)
-isfinite = elementwise("isfinite", np.isfinite, CONSTANT, boolean=True, torch="isfinite", source=ORDER, ulps=0.0)
-logical_and = elementwise("logical_and", np.logical_and, CONSTANT, CONSTANT, boolean=True, torch="torch.logical_and({0}, {1})", source="Boole 1854", ulps=0.0)
-logical_or = elementwise("logical_or", np.logical_or, CONSTANT, CONSTANT, boolean=True, torch="torch.logical_or({0}, {1})", source="Boole 1854", ulps=0.0)
-logical_not = elementwise("logical_not", np.logical_not, CONSTANT, boolean=True, torch="logical_not", source="Boole 1854", ulps=0.0)
-stop_gradient = elementwise("stop_gradient", lambda x: x, CONSTANT, torch="({0}.detach())", source="a constant has derivative 0", ulps=0.0, view=True)
+
+def _relation(name: str, forward: Any, arguments: int, torch: str, source: str) -> Any:
+    """A Boolean function of one or two arguments: constant in each of them, nothing rounds."""
+    return elementwise(name, forward, *[CONSTANT] * arguments, boolean=True, torch=torch, source=source, ulps=0.0)
+
+
+less = _relation("less", np.less, 2, "({0} < {1})", ORDER)
+less_equal = _relation("less_equal", np.less_equal, 2, "({0} <= {1})", ORDER)
+greater = _relation("greater", np.greater, 2, "({0} > {1})", ORDER)
+greater_equal = _relation("greater_equal", np.greater_equal, 2, "({0} >= {1})", ORDER)
+equal = _relation("equal", np.equal, 2, "({0} == {1})", ORDER)
+not_equal = _relation("not_equal", np.not_equal, 2, "({0} != {1})", ORDER)
+isnan = _relation("isnan", np.isnan, 1, "isnan", ORDER)
+isfinite = _relation("isfinite", np.isfinite, 1, "isfinite", ORDER)
+logical_and = _relation("logical_and", np.logical_and, 2, "torch.logical_and({0}, {1})", LOGIC)
+logical_or = _relation("logical_or", np.logical_or, 2, "torch.logical_or({0}, {1})", LOGIC)
+logical_not = _relation("logical_not", np.logical_not, 1, "logical_not", LOGIC)
+stop_gradient = elementwise(
+    "stop_gradient",
+    lambda x: x,
+    CONSTANT,
+    torch="({0}.detach())",
+    source="a constant has derivative 0",
+    ulps=0.0,
+    view=True,
+)
 
 # Selection: what is not selected has a strong zero, whatever it multiplies further down.
 where = elementwise(
     "where",
     np.where,
     CONSTANT,
-    lambda y, c, a, b: to_float(c),
-    lambda y, c, a, b: to_float(logical_not(c)),
+    1.0,
+    1.0,
     selects=(None, lambda y, c, a, b: c, lambda y, c, a, b: logical_not(c)),
     torch="torch.where({0}, {1}, {2})",
     source="DLMF 1.4, piecewise definition",
+    draw=lambda pool: _draw_where(pool),
     ulps=0.0,
 )
 
 
-def _wins(a: Any, b: Any, mine: bool) -> Any:
-    """1 where a > b, θ at a tie, 0 elsewhere (1 - θ for the other argument); legitimate at a tie: every θ in [0, 1], ours is 1/2."""
-    tie = equal(a, b)
+def _draw_where(pool: Any) -> Any:
+    """A mask that is data, or the outcome of a comparison."""
+    a = pool.array()
+    mask = pool.mask(a.shape) if pool.choice((True, False)) else greater(a, pool.broadcastable(a.shape))
+    return where(mask, a, pool.broadcastable(a.shape))
+
+
+def _wins(first: Any, second: Any, mine: bool) -> Any:
+    """1 where the first is the greater, 0 where it is not; at a tie θ for one argument and 1 - θ for the other.
+
+    Legitimate at a tie: every θ in [0, 1]; ours is 1/2. first - second is not formed: it is NaN for equal infinities.
+    """
+    tie = equal(first, second)
     theta = choice(tie, 0.5)
-    return where(tie, theta if mine else 1.0 - theta, to_float(greater(a, b)))
+    return where(tie, theta if mine else 1.0 - theta, to_float(greater(first, second)))
 
 
 # NaN in either operand is passed on by NumPy and has no derivative here.
@@ -54,7 +80,7 @@ maximum = elementwise(
     "maximum",
     np.maximum,
     lambda y, a, b: _wins(a, b, True),
-    lambda y, a, b: where(equal(a, b), _wins(a, b, False), to_float(greater(b, a))),
+    lambda y, a, b: _wins(b, a, False),
     selects=(lambda y, a, b: greater_equal(a, b), lambda y, a, b: greater_equal(b, a)),
     torch="torch.maximum({0}, {1})",
     source=CLARKE,
@@ -64,10 +90,56 @@ minimum = elementwise(
     "minimum",
     np.minimum,
     lambda y, a, b: _wins(b, a, True),
-    lambda y, a, b: where(equal(a, b), _wins(b, a, False), to_float(greater(a, b))),
+    lambda y, a, b: _wins(a, b, False),
     selects=(lambda y, a, b: less_equal(a, b), lambda y, a, b: less_equal(b, a)),
     torch="torch.minimum({0}, {1})",
     source=CLARKE,
+    ulps=0.0,
+)
+
+
+def _or_missing(wins: Any, other: Any) -> Any:
+    """`wins` extended to the entries where the other operand is NaN and so ignored: there all of it is this one's."""
+    return where(isnan(other), 1.0, wins)
+
+
+fmax = elementwise(
+    "fmax",
+    np.fmax,
+    lambda y, a, b: _or_missing(_wins(a, b, True), b),
+    lambda y, a, b: _or_missing(_wins(b, a, False), a),
+    selects=(
+        lambda y, a, b: logical_or(greater_equal(a, b), isnan(b)),
+        lambda y, a, b: logical_or(greater_equal(b, a), isnan(a)),
+    ),
+    torch="torch.fmax({0}, {1})",
+    source=CLARKE + "; NaN counts as missing, ISO C 7.12.12",
+    ulps=0.0,
+)
+fmin = elementwise(
+    "fmin",
+    np.fmin,
+    lambda y, a, b: _or_missing(_wins(b, a, True), b),
+    lambda y, a, b: _or_missing(_wins(a, b, False), a),
+    selects=(
+        lambda y, a, b: logical_or(less_equal(a, b), isnan(b)),
+        lambda y, a, b: logical_or(less_equal(b, a), isnan(a)),
+    ),
+    torch="torch.fmin({0}, {1})",
+    source=CLARKE + "; NaN counts as missing, ISO C 7.12.12",
+    ulps=0.0,
+)
+
+# 0 below 0, `at_zero` at 0, 1 above; it jumps at 0 and is constant elsewhere.
+heaviside = elementwise(
+    "heaviside",
+    np.heaviside,
+    CONSTANT,
+    1.0,
+    selects=(None, lambda y, x, at_zero: equal(x, 0.0)),
+    torch="torch.heaviside({0}, {1})",
+    source="DLMF 1.16.13",
+    draw=False,
     ulps=0.0,
 )
 
@@ -75,7 +147,7 @@ minimum = elementwise(
 relu = elementwise(
     "relu",
     lambda x: np.maximum(x, 0.0),
-    lambda y, x: where(equal(x, 0.0), choice(equal(x, 0.0), 0.0), to_float(greater(x, 0.0))),
+    lambda y, x: heaviside(x, choice(equal(x, 0.0), 0.0)),
     selects=(lambda y, x: greater_equal(x, 0.0),),
     torch="relu",
     source=CLARKE,
@@ -83,16 +155,26 @@ relu = elementwise(
 )
 
 
-def _clip_slope(x: Any, low: Any, high: Any) -> Any:
-    """1 inside, 0 outside, θ on a bound; legitimate on a bound: every θ in [0, 1], ours is 0. If low ≥ high nothing moves with x."""
-    edge = logical_and(less(low, high), logical_or(equal(x, low), equal(x, high)))
+def _clip_slope(x: Any, low: float, high: float) -> Any:
+    """1 inside, 0 outside, θ on a bound; legitimate on a bound: every θ in [0, 1], ours is 0. If low ≥ high nothing
+    moves with x."""
+    if not low < high:
+        return 0.0
+    edge = logical_or(equal(x, low), equal(x, high))
     inside = logical_and(greater(x, low), less(x, high))
     return where(edge, choice(edge, 0.0), to_float(inside))
 
 
-def clip(x: Any, low: Any, high: Any) -> Any:
-    """min(max(x, low), high), entry by entry; all three are differentiated. Where low > high the value is high, as in NumPy."""
-    return minimum(maximum(x, low), high)
+def clip(x: Any, low: Any = None, high: Any = None) -> Any:
+    """min(max(x, low), high), entry by entry; None leaves a side open, and arrays `low` and `high` are differentiated.
+
+    Where low > high the value is high, as in NumPy. Two plain numbers make one primitive, with slope 0 on a bound.
+    """
+    if isinstance(low, (int, float)) and isinstance(high, (int, float)):
+        return clamp(x, low=float(low), high=float(high))
+    if low is not None:
+        x = maximum(x, low)
+    return x if high is None else minimum(x, high)
 
 
 clamp = elementwise(
@@ -102,6 +184,7 @@ clamp = elementwise(
     selects=(lambda y, x, *, low, high: logical_and(greater_equal(x, low), less_equal(x, high)),),
     torch="torch.clamp({0}, {low}, {high})",
     source=CLARKE,
+    draw=lambda pool: clip(pool.array(), *pool.choice(((-1.0, 1.0), (0.0, 2.0), (-0.5, 0.5), (1.0, -1.0), (0.0, 0.0)))),
     ulps=0.0,
 )
 
