@@ -1,3 +1,36 @@
-"""The comparison: generate, record, run, judge, localise, audit."""
+"""The comparison: generate, record, run, judge, localise, audit. Names are loaded on first use, since torch takes two seconds."""
 
-__all__: list[str] = []
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .checking import assert_gradients, check
+    from .errors import CaseError, GradientMismatch, HarnessError, UnsupportedOperation, UsageError
+    from .recording import capture
+    from .result import CheckResult, Culprit
+
+__all__ = [
+    "CaseError",
+    "CheckResult",
+    "Culprit",
+    "GradientMismatch",
+    "HarnessError",
+    "UnsupportedOperation",
+    "UsageError",
+    "assert_gradients",
+    "capture",
+    "check",
+]
+
+_HOME = {
+    **dict.fromkeys(("assert_gradients", "check"), "checking"),
+    **dict.fromkeys(("CaseError", "GradientMismatch", "HarnessError", "UnsupportedOperation", "UsageError"), "errors"),
+    **dict.fromkeys(("CheckResult", "Culprit"), "result"),
+    "capture": "recording",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOME[name]}", __name__), name)

@@ -1,0 +1,218 @@
+"""`check` and `assert_gradients`: the witness beside PyTorch on the user's own callable or module."""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch.utils._pytree import tree_flatten, tree_unflatten
+
+from ..reports.schema import frame_from_rows
+from .comparing import Subject, compare_forward_modes, compare_reverse
+from .errors import GradientMismatch, UnsupportedOperation, UsageError
+from .judging import worst
+from .modes import accepted_mode
+from .preserving import random_state, untouched
+from .result import CheckResult, Culprit
+from .rows import Rows
+
+RUNNERS = ("autograd",)
+DTYPES = {"float64": torch.float64, "float32": torch.float32}
+
+
+def check(
+    fn: Callable[..., Any],
+    inputs: Any,
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    modes: Sequence[str] = ("R",),
+    runners: Sequence[str] = ("autograd",),
+    dtypes: Sequence[str] | None = None,
+    wrt: Sequence[int | str] | None = None,
+    seed: int = 0,
+) -> CheckResult:
+    """Compare PyTorch's derivatives of `fn` at `inputs` with the witness's.
+
+    fn: a callable on tensors, or an nn.Module, whose parameters (those that require grad) are differentiated too. inputs: a tensor or a tuple; every floating
+    tensor in it is differentiated, with its own dtype and strides. kwargs: passed on. modes: mode strings, outermost first; R reverse, F forward. dtypes: None
+    for exactly the dtypes given, or names ("float64", "float32") to convert floating inputs and parameters to. wrt: positions of inputs or names of parameters, to
+    narrow. A non-scalar output gets a random cotangent drawn from `seed`.
+
+    Every autograd node is judged on its own, every value and the end-to-end gradients too. Leaves no trace: parameters, .grad, buffers, train flags and random
+    state are as before. Raises UsageError for arguments that are not accepted; what `fn` itself raises becomes a row with verdict `raised`.
+    """
+    for mode in modes:
+        accepted_mode(mode)
+    for runner in runners:
+        if runner not in RUNNERS:
+            raise UsageError(f"runner {runner!r}: accepted are {', '.join(RUNNERS)}. Choose one of them.")
+    for dtype in dtypes or ():
+        if dtype not in DTYPES:
+            raise UsageError(f"dtype {dtype!r}: accepted are {', '.join(DTYPES)}. Choose one of them, or None for the dtypes given.")
+    if not callable(fn):
+        raise UsageError(f"check: fn is a {type(fn).__name__}; accepted is a callable on tensors or an nn.Module. Pass the function, not its result.")
+    module = fn if isinstance(fn, torch.nn.Module) else None
+    rows = Rows(getattr(fn, "__qualname__", type(fn).__name__), source="user", seed=seed)
+    unsupported: dict[str, str] = {}
+    culprit: Culprit | None = None
+    exception: BaseException | None = None
+    for dtype in dtypes or (None,):
+        with random_state(), untouched(module), _converted(module, dtype):
+            subject = _subject(fn, module, inputs, kwargs or {}, wrt, dtype, seed)
+            for mode in modes:
+                start = time.perf_counter()
+                try:
+                    with random_state():
+                        found = compare_reverse(subject, rows) if mode == "R" else compare_forward_modes(subject, rows, mode)
+                except UsageError:
+                    raise
+                except Exception as error:  # the user's own exception, shown as theirs
+                    exception = error
+                    rows.add(mode=mode, verdict="raised", message=_theirs(error), dtype=dtype or subject.dtype, seconds=time.perf_counter() - start)
+                    continue
+                culprit = culprit or found.culprit
+                unsupported.update(found.unsupported)
+    frame = frame_from_rows(rows.rows)
+    return CheckResult(worst(list(frame["verdict"])), frame, culprit, unsupported, exception=exception)
+
+
+def assert_gradients(fn: Callable[..., Any], inputs: Any, kwargs: Mapping[str, Any] | None = None, **options: Any) -> CheckResult:
+    """As `check`, but raise GradientMismatch (an AssertionError) unless the result is ok, UnsupportedOperation where the witness has no rule.
+
+    Returns the CheckResult.
+    """
+    result = check(fn, inputs, kwargs, **options)
+    if result.ok:
+        return result
+    if result.exception is not None and result.verdict == "raised":
+        raise result.exception
+    if result.verdict == "unsupported":
+        raise UnsupportedOperation(
+            result.unsupported,
+            f"assert_gradients: the witness has no rule for {', '.join(sorted(result.unsupported))}; accepted are the operations of "
+            "gradwitness.harness.lowering.known_operations(). Check the rest with check(...).explain(), or write the operation differently.",
+        )
+    raise GradientMismatch(result.explain(), result)
+
+
+def _theirs(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}"[:500]
+
+
+class _converted:
+    """Within it, a module's floating parameters and buffers have another dtype (their tensors are put back afterwards)."""
+
+    def __init__(self, module: torch.nn.Module | None, dtype: str | None) -> None:
+        self.module, self.dtype = module, dtype
+
+    def __enter__(self) -> None:
+        if self.module is None or self.dtype is None:
+            return
+        target = DTYPES[self.dtype]
+        made: dict[int, torch.Tensor] = {}
+        for m in self.module.modules():
+            for table in (m._parameters, m._buffers):
+                for name, t in table.items():
+                    if t is None or not t.is_floating_point() or t.dtype == target:
+                        continue
+                    if id(t) not in made:
+                        copy = t.detach().to(target)
+                        made[id(t)] = torch.nn.Parameter(copy, t.requires_grad) if isinstance(t, torch.nn.Parameter) else copy
+                    table[name] = made[id(t)]  # type: ignore[assignment]
+
+    def __exit__(self, *_: Any) -> None:
+        """`untouched` around us puts the original tensors back."""
+
+
+def _subject(
+    fn: Callable[..., Any],
+    module: torch.nn.Module | None,
+    inputs: Any,
+    kwargs: Mapping[str, Any],
+    wrt: Sequence[int | str] | None,
+    dtype: str | None,
+    seed: int,
+) -> Subject:
+    """What is differentiated: leaves made of the floating inputs and the module's parameters, and a function of these alone."""
+    args = inputs if isinstance(inputs, tuple) else (inputs,)
+    flat, tree = tree_flatten((args, dict(kwargs)))
+    positions = [i for i, a in enumerate(flat) if isinstance(a, torch.Tensor) and (a.is_floating_point() or a.is_complex())]
+    names = _names(fn, module, args, kwargs)
+    parameters = [] if module is None else [(n, p) for n, p in module.named_parameters() if p.requires_grad]
+    if wrt is not None:
+        wanted = set(wrt)
+        known = {i for i in range(len(args))} | {n for n, _ in parameters} | set(names)
+        if wanted - known:
+            raise UsageError(f"check: wrt={list(wrt)!r} names {sorted(map(str, wanted - known))}, which are neither positions 0 to {len(args) - 1} nor parameters; accepted are these and {sorted(n for n, _ in parameters)}. Correct wrt.")
+        owner = [k for k, a in enumerate(args) for _ in tree_flatten(a)[0]]
+        positions = [i for i in positions if (i < len(owner) and owner[i] in wanted) or names[i] in wanted]
+        parameters = [(n, p) for n, p in parameters if n in wanted]
+    if not positions and not parameters:
+        raise UsageError(
+            f"check: nothing to differentiate: {len(flat)} arguments of which none is a floating tensor, and no parameter that requires grad; accepted is at least one. "
+            "Pass a floating tensor, or set requires_grad on a parameter."
+        )
+    target = None if dtype is None else DTYPES[dtype]
+    leaves = []
+    for i, a in enumerate(flat):
+        if isinstance(a, torch.Tensor) and a.is_floating_point() and target is not None:
+            flat[i] = a = a.detach().to(target)
+        if i in positions:
+            leaf = leaf_of(a)
+            flat[i] = leaf
+            leaves.append(leaf)
+
+    def call(*tensors: torch.Tensor) -> Any:
+        filled = list(flat)
+        for i, t in zip(positions, tensors, strict=True):
+            filled[i] = t
+        a, k = tree_unflatten(filled, tree)
+        return fn(*a, **k)
+
+    return Subject(call, leaves, [p for _, p in parameters], [names[i] for i in positions] + [n for n, _ in parameters], module, seed)
+
+
+def _names(fn: Callable[..., Any], module: torch.nn.Module | None, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[str]:
+    """A name for every flat argument: the parameter name of the function where there is one, with a number where it is nested."""
+    try:
+        signature = list(inspect.signature(fn if module is None else module.forward).parameters)
+    except (TypeError, ValueError):
+        signature = []
+    names: list[str] = []
+    for i, a in enumerate(args):
+        base = signature[i] if i < len(signature) else f"input{i}"
+        leaves = tree_flatten(a)[0]
+        names += [base] if len(leaves) == 1 else [f"{base}[{k}]" for k in range(len(leaves))]
+    for key, a in kwargs.items():
+        leaves = tree_flatten(a)[0]
+        names += [key] if len(leaves) == 1 else [f"{key}[{k}]" for k in range(len(leaves))]
+    return names
+
+
+def leaf_of(t: torch.Tensor) -> torch.Tensor:
+    """A leaf with the numbers, strides and memory format of `t`, apart from it where no two entries share memory."""
+    source = t.detach()
+    if _is_dense(source):
+        copy = torch.empty_strided(source.shape, source.stride(), dtype=source.dtype, device=source.device)
+        copy.copy_(source)
+        return copy.requires_grad_()
+    return source.requires_grad_()
+
+
+def _is_dense(t: torch.Tensor) -> bool:
+    """Whether strides visit every place exactly once, so that a copy with the same strides holds the same entries."""
+    if t.layout != torch.strided:
+        return False
+    expected = 1
+    for size, stride in sorted(zip(t.shape, t.stride(), strict=True), key=lambda p: (p[1], p[0])):
+        if size == 1:
+            continue
+        if stride != expected:
+            return False
+        expected *= size
+    return True
+

@@ -1,0 +1,92 @@
+"""What a check gives back: a verdict, the frame of all comparisons, and the culprit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from .judging import ORDER
+
+
+@dataclass(frozen=True)
+class Culprit:
+    """The operation whose derivative differs.
+
+    file, line: where it was called; for a custom Function, where its `backward` is written. entry: index of the worst entry. torch_value, reference_value: the two numbers
+    there.
+    """
+
+    operation: str
+    file: str
+    line: int
+    entry: tuple[int, ...]
+    torch_value: float
+    reference_value: float
+    mode: str = "R"
+    called: str = ""
+
+    def __str__(self) -> str:
+        at = f" at {self.file}:{self.line}" if self.file else ""
+        return f"{self.operation}{at}, entry {list(self.entry)}: PyTorch {self.torch_value:.17g}, witness {self.reference_value:.17g}"
+
+
+@dataclass
+class CheckResult:
+    """The outcome of `check`.
+
+    verdict: the worst verdict of all rows, in the order mismatch > crashed > timeout > raised > accepted > indeterminate > unsupported > inaccurate >
+    convention > agree. ok: True for agree, convention, and inaccurate with a relative error of at most 0.5 in float64.
+    frame: one row per comparison (columns in gradwitness.reports.schema). culprit: None, or the operation that is wrong.
+    """
+
+    verdict: str
+    frame: pd.DataFrame
+    culprit: Culprit | None = None
+    unsupported: dict[str, str] = field(default_factory=dict)
+    known: bool = False
+    exception: BaseException | None = None
+
+    @property
+    def ok(self) -> bool:
+        if self.known:
+            return True
+        if self.verdict == "inaccurate":
+            return not self.fails
+        return self.verdict in ("agree", "convention")
+
+    @property
+    def fails(self) -> bool:
+        """Whether an inaccurate row is so far off that it fails a run: relative error above 0.5 in float64."""
+        f = self.frame
+        return bool(((f["verdict"] == "inaccurate") & (f["dtype"] == "float64") & (f["rel_error"] > 0.5)).any())
+
+    def explain(self) -> str:
+        """The verdict in words: what was compared, how far off the worst row is and where, and what to do next."""
+        f = self.frame
+        counts = f["verdict"].value_counts()
+        said = ", ".join(f"{counts[v]} {v}" for v in ORDER if v in counts)
+        lines = [f"{self.verdict}: {len(f)} comparisons ({said})"]
+        if len(f):
+            worst = f.loc[f["verdict"] == self.verdict]
+            row = worst.loc[worst["z"].fillna(-1.0).idxmax()]
+            if self.verdict in ("agree", "convention", "inaccurate", "mismatch"):
+                lines.append(
+                    f"  greatest error of these: {_text(row['z'])} times what rounding explains, relative {_text(row['rel_error'])}, in {row['op']} "
+                    f"with respect to {row['wrt']}, entry {row['entry']} (PyTorch {_text(row['torch_value'])}, witness {_text(row['reference_value'])})"
+                )
+            if isinstance(row["message"], str) and row["message"]:
+                lines.append(f"  {row['message']}")
+        if self.culprit is not None:
+            lines.append(f"  culprit: {self.culprit}")
+            if self.culprit.called:
+                lines.append(f"  called at {self.culprit.called}")
+        if self.unsupported:
+            lines.append("  no rule in the witness for: " + ", ".join(sorted(self.unsupported)))
+            lines.append("  what is not affected by them was judged; see the frame")
+        return "\n".join(lines)
+
+
+def _text(x: Any) -> str:
+    return f"{float(x):.6g}"

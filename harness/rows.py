@@ -1,0 +1,33 @@
+"""Rows of the comparison frame, filled in one place so that every comparison ends in exactly one row."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .judging import Judgement
+
+
+class Rows:
+    """Collects rows of one case; what is the same for all of them is given once."""
+
+    def __init__(self, case: str, **common: Any) -> None:
+        self.common = {"case": case, "op": case, "runner": "autograd", "device": "cpu", "layout": "strided", **common}
+        self.rows: list[dict[str, Any]] = []
+
+    def add(self, **row: Any) -> None:
+        self.rows.append({**self.common, **row})
+
+    def judged(self, j: Judgement, **row: Any) -> None:
+        """A row for a judgement; a note of the judgement is the message unless one is given."""
+        self.add(
+            verdict=j.verdict,
+            z=j.z,
+            ulp=j.ulp,
+            abs_error=j.abs_error,
+            rel_error=j.rel_error,
+            entry=str(list(j.entry)),
+            torch_value=j.torch_value,
+            reference_value=j.reference,
+            spread=j.spread,
+            **{"message": j.note, **row},
+        )
