@@ -41,7 +41,7 @@ def render_markdown(report: Report) -> str:
         page.text(f"> **Note** {escape(warning, 600)}")
     if len(report.warnings) > MAX_WARNINGS:
         page.text(f"> … and {fmt.noun(len(report.warnings) - MAX_WARNINGS, 'more note')}, see report.html.")
-    page.text(lead(report).replace("_", r"\_"))
+    page.text(escape(lead(report), 2_000))
     page.text(" · ".join(f"{name} {escape(text)}" for name, text in run_facts(report)))
     _verdicts(page, report)
     _findings(page, report)
@@ -196,7 +196,7 @@ def _coverage(page: _Page, report: Report) -> None:
         (escape(source), fmt.count(counts["compared"]), fmt.count(counts["not covered"]))
         for source, counts in views.coverage_counts(report.coverage).items()
     ]
-    page.table("## Coverage", ("source", "compared", "not covered"), rows, 1.0)
+    page.table("## Coverage", ("source", "compared", "not covered"), rows, 0.5)
     reasons = (
         (str(len(names)), escape(reason), escape(", ".join(names), 400))
         for reason, names in views.not_covered(report.coverage)

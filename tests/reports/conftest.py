@@ -2,11 +2,12 @@
 
 import random
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from gradwitness.reports import frame_from_rows
+from gradwitness.reports import frame_from_rows, write_report
 
 TITLE = "Gradients are never cleared, so every step uses the sum of all batches so far"
 MODES = ("R", "F", "RR", "FR", "RF", "FF")
@@ -169,3 +170,9 @@ def fake() -> SimpleNamespace:
     """The builders of this file: `rows(count)`, `findings(count)`, `pieces(count)`."""
     rows: Callable[..., Any] = fake_rows
     return SimpleNamespace(rows=rows, findings=fake_findings, pieces=fake_pieces)
+
+
+@pytest.fixture(scope="session")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The made-up run with 300 comparisons, written once; copy it before changing anything."""
+    return write_report(out=tmp_path_factory.mktemp("written") / "deep" / "out", **fake_pieces(300))

@@ -5,10 +5,9 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from gradwitness.reports import COLUMNS, VERDICTS, ReportDataError, frame_from_rows, validate, worst
 from hypothesis import given
 from hypothesis import strategies as st
-
-from gradwitness.reports import COLUMNS, VERDICTS, ReportDataError, frame_from_rows, validate, worst
 
 DESIGN = (
     "case source op program mode runner dtype device layout quantity order wrt verdict z ulp abs_error rel_error entry "
