@@ -51,6 +51,7 @@ from .primitives.comparison import (
     where,
 )
 from .primitives.contraction import matmul
+from .primitives.convolution import conv, conv_transpose
 from .primitives.diagonal import diag_embed, diagonal, tril, triu
 from .primitives.exponential import (
     acosh,
@@ -80,6 +81,7 @@ from .primitives.exponential import (
 from .primitives.indexing import embedding, index_add, scatter_add, take, take_along_axis, take_flat
 from .primitives.layout import concat, pad, slices, split, stack, unstack
 from .primitives.ordering import argsort, scatter, sort, topk
+from .primitives.pooling import adaptive_avg_pool, avg_pool, max_pool, upsample_linear, upsample_nearest
 from .primitives.reduction import mean, sum
 from .primitives.shape import (
     broadcast_arrays,
@@ -118,6 +120,7 @@ from .primitives.special import (
     polygamma,
 )
 from .primitives.subscript import getitem, masked_select, put
+from .primitives.windows import fold, windows
 from .primitives.trigonometric import (
     acos,
     asin,
