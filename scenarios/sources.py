@@ -21,7 +21,8 @@ def code_of(function: Callable[..., Any]) -> list[str]:
     first = node.body[0]
     if ast.get_docstring(node) is not None:
         assert first.end_lineno is not None
-        return lines[node.lineno - 1 : first.lineno - 1] + lines[first.end_lineno :]
+        head, rest = lines[node.lineno - 1 : first.lineno - 1], lines[first.end_lineno :]
+        return head + (rest[1:] if rest and not rest[0] else rest)
     return lines[node.lineno - 1 :]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 from importlib.metadata import version
 
@@ -20,12 +20,14 @@ WIDTH = 100
 _INDENT = "   "
 _CODE = "      "
 
+_SETTING = "All numbers are float64; `plain(t)` copies a tensor into a list of floats, and keeps None as None."
+
 _HOW_WE_KNOW = {
     "the reference engine": (
-        "(`grad` and `ops` are the reference engine's: reverse mode written from the mathematics, on NumPy alone, "
-        "without any of PyTorch's code.)"
+        "The witness is the reference engine, whose `grad` and `ops` these are: reverse mode written from the "
+        "mathematics, on NumPy alone, without any of PyTorch's code."
     ),
-    "by hand": "(By hand: no program that differentiates is involved.)",
+    "by hand": "The witness is pencil and paper: no program that differentiates is involved.",
 }
 
 
@@ -37,10 +39,9 @@ def tell(scenario: Scenario) -> str:
     seen = observe(scenario)
     kind = f"{scenario.family} / {scenario.id}"
     torch = f"torch {version('torch')}"
-    setting = setting_of(scenario)
     steps: list[tuple[str, list[str]]] = [
         ("The symptom", _prose(scenario.symptom)),
-        ("The setting", _block(setting)),
+        ("The setting", [*_prose(_SETTING), *_block(setting_of(scenario))]),
         ("The code at fault", [*_prose(caption(scenario.faulty)), *_block(code_of(scenario.faulty), scenario.faulty)]),
         ("What PyTorch gives", _given(seen)),
         ("What is right, and how we know", _right(seen)),
@@ -49,12 +50,13 @@ def tell(scenario: Scenario) -> str:
         ("The rule to remember", _prose(scenario.fix)),
     ]
     page = [scenario.title, "=" * min(WIDTH, len(scenario.title)), f"{kind}{torch:>{WIDTH - len(kind)}}", ""]
-    for number, (heading, body) in enumerate([step for step in steps if step[1]], start=1):
+    for number, (heading, body) in enumerate(steps, start=1):
         page += [f"{number}. {heading}", *body, ""]
     page += [
         *_note("Shapes", scenario.shapes),
         *_note("Source", scenario.source),
         *_note("Seen on", scenario.seen_on),
+        *_note("Try it", f'from gradwitness.scenarios import find; find("{scenario.id}").faulty()'),
         *_note("Read next", _next_of(scenario)),
     ]
     return "\n".join(page) + "\n"
@@ -100,7 +102,8 @@ def _right(seen: Observation) -> list[str]:
     """The witness, its code, and its numbers beside PyTorch's."""
     scenario = seen.scenario
     lines = [
-        *_prose(f"{caption(scenario.truth)} {_HOW_WE_KNOW[scenario.witness]}"),
+        *_prose(caption(scenario.truth)),
+        *_prose(_HOW_WE_KNOW[scenario.witness]),
         *_block(code_of(scenario.truth), scenario.truth),
         "",
     ]
@@ -138,13 +141,13 @@ def _changed(seen: Observation) -> str:
     )
 
 
-def _compared(torch: Numbers, right: Numbers, same: Iterable[str]) -> list[tuple[str, ...]]:
+def _compared(torch: Numbers, right: Numbers, same: tuple[str, ...]) -> list[tuple[str, ...]]:
     wrong = differing(torch, right)
     rows = []
     for name in dict.fromkeys([*right, *torch]):
         remark = _remark(torch.get(name), right.get(name)) if name in wrong else "right"
-        if name in same:
-            remark += ", which hides the fault" if remark == "right" else ", and the repair leaves it so"
+        if remark == "right" and name in same[:1]:
+            remark += ", which hides the fault"
         rows.append((name, format_numbers(torch.get(name)), format_numbers(right.get(name)), remark))
     return rows
 

@@ -48,7 +48,11 @@ def fixed() -> Numbers:
 def truth() -> Numbers:
     """Accumulation is a way to afford the large batch, so the gradient of the whole batch at once is right."""
     x, t = np.array(X), np.array(T)
-    return {"w.grad": plain(grad(lambda w: ops.mean((ops.matmul(x, w) - t) ** 2))(np.array(W)))}
+
+    def loss(w):
+        return ops.mean((ops.matmul(x, w) - t) ** 2)
+
+    return {"w.grad": plain(grad(loss)(np.array(W)))}
 
 
 SCENARIO = Scenario.from_essay(__doc__, faulty, fixed, truth)

@@ -9,7 +9,7 @@ Source: Sutton and Barto, Reinforcement Learning (2018), section 9.3, semi-gradi
 Seen on: torch 2.13.0, CPU, float64
 """
 
-from ...reference_engine import grad, ops
+from ...reference_engine import ops, value_and_grad
 from ..scenario import Numbers, Scenario, plain
 
 W, GAMMA = 0.5, 0.9  # the value of a state s is v(s) = w s
@@ -46,7 +46,8 @@ def truth() -> Numbers:
         target = ops.stop_gradient(R + GAMMA * (w * NEXT_S))
         return (w * S - target) ** 2
 
-    return {"loss": [(W * S - (R + GAMMA * (W * NEXT_S))) ** 2], "w.grad": plain(grad(loss)(W))}
+    value, slope = value_and_grad(loss)(W)
+    return {"loss": plain(value), "w.grad": plain(slope)}
 
 
 SCENARIO = Scenario.from_essay(__doc__, faulty, fixed, truth, same=("loss",))
