@@ -20,12 +20,12 @@ WIDTH = 100
 _INDENT = "   "
 _CODE = "      "
 
-_SETTING = "All numbers are float64; `plain(t)` copies a tensor into a list of floats, and keeps None as None."
+_SETTING = "All numbers are float64. `plain(t)` is a copy of t as a list of floats; None stays None."
 
 _HOW_WE_KNOW = {
     "the reference engine": (
-        "The witness is the reference engine, whose `grad` and `ops` these are: reverse mode written from the "
-        "mathematics, on NumPy alone, without any of PyTorch's code."
+        "The witness is the reference engine; `ops` and the functions that differentiate are its own: reverse mode "
+        "written from the mathematics, on NumPy alone, without any of PyTorch's code."
     ),
     "by hand": "The witness is pencil and paper: no program that differentiates is involved.",
 }
@@ -143,7 +143,7 @@ def _changed(seen: Observation) -> str:
 
 def _compared(torch: Numbers, right: Numbers, same: tuple[str, ...]) -> list[tuple[str, ...]]:
     wrong = differing(torch, right)
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for name in dict.fromkeys([*right, *torch]):
         remark = _remark(torch.get(name), right.get(name)) if name in wrong else "right"
         if remark == "right" and name in same[:1]:
@@ -217,5 +217,6 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     tall = []
     for row in rows:
         tall.append(f"{_CODE}{row[0]}")
-        tall += [f"{_CODE}  {label + ':':<14} {cell}".rstrip() for label, cell in zip(head[1:], row[1:], strict=True)]
+        for label, cell in zip(head[1:], row[1:], strict=True):
+            tall.append(f"{_CODE}  {label + ':' if label else '':<14}{cell}")
     return tall

@@ -133,3 +133,9 @@ def test_the_place_of_a_function_is_where_its_def_stands():
     assert path == "scenarios/inplace/leaf_in_place.py"
     source = inspect.getsource(inspect.getmodule(inspect.unwrap(scenario.faulty))).splitlines()
     assert source[int(line) - 1].startswith("def faulty")
+
+
+def test_a_table_that_is_too_wide_is_written_row_by_row():
+    page = tell(catalogue()["item-round-trip"])
+    assert "PyTorch gave: None" in page
+    assert "right:        -3.49808" in page
