@@ -50,9 +50,10 @@ from .primitives.comparison import (
     stop_gradient,
     where,
 )
-from .primitives.contraction import matmul
+from .primitives.contraction import kron, matmul, outer, tensordot, trace, vecdot
 from .primitives.convolution import conv, conv_transpose
 from .primitives.diagonal import diag_embed, diagonal, tril, triu
+from .primitives.einsum import einsum
 from .primitives.exponential import (
     acosh,
     asinh,
@@ -80,9 +81,14 @@ from .primitives.exponential import (
 )
 from .primitives.indexing import embedding, index_add, scatter_add, take, take_along_axis, take_flat
 from .primitives.layout import concat, pad, slices, split, stack, unstack
+from .primitives.logcumsumexp import logcumsumexp
+from .primitives.moments import norm, std, var
+from .primitives.normalization import batch_norm, group_norm, instance_norm, layer_norm, rms_norm, standardize
 from .primitives.ordering import argsort, scatter, sort, topk
 from .primitives.pooling import adaptive_avg_pool, avg_pool, max_pool, upsample_linear, upsample_nearest
-from .primitives.reduction import mean, sum
+from .primitives.product import ldexp, prod
+from .primitives.reduction import amax, amin, max, mean, min, sum
+from .primitives.scan import cummax, cummin, cumprod, cumsum
 from .primitives.shape import (
     broadcast_arrays,
     broadcast_to,
@@ -99,6 +105,7 @@ from .primitives.shape import (
     tile,
     transpose,
 )
+from .primitives.softmax import log_softmax, logsumexp, softmax
 from .primitives.special import (
     digamma,
     erf,
@@ -120,7 +127,6 @@ from .primitives.special import (
     polygamma,
 )
 from .primitives.subscript import getitem, masked_select, put
-from .primitives.windows import fold, windows
 from .primitives.trigonometric import (
     acos,
     asin,
@@ -134,3 +140,4 @@ from .primitives.trigonometric import (
     sinc,
     tan,
 )
+from .primitives.windows import fold, windows
