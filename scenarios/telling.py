@@ -159,14 +159,14 @@ def _remark(torch: list[float] | None, right: list[float] | None) -> str:
     if not any(torch):
         return "<- lost: zero"
     pairs = list(zip(torch, right, strict=True))
+    if all(p * q < 0 for p, q in pairs):
+        return "<- wrong sign"
     ratios = [p / q for p, q in pairs if q != 0]
     # One factor for all entries is worth naming, where it is a small number that tells its origin: a count, a half.
     if len(ratios) == len(right) and is_same(ratios, [ratios[0]] * len(ratios)):
         factor = Fraction(ratios[0]).limit_denominator(4)
         if is_same([float(factor)], ratios[:1]):
             return f"<- {float(factor):g} times the right value"
-    if all(p * q < 0 for p, q in pairs):
-        return "<- wrong sign"
     wrong = sum(not is_same([p], [q]) for p, q in pairs)
     return f"<- {wrong} of {len(right)} entries wrong" if len(right) > 1 else "<- wrong"
 

@@ -83,6 +83,12 @@ def test_a_wrong_factor_is_named():
     assert "<- 2 times the right value" in page
 
 
+def test_a_wrong_sign_a_lost_gradient_and_wrong_entries_are_named():
+    assert "<- wrong sign" in tell(catalogue()["target-not-detached"])
+    assert "<- lost: zero" in tell(catalogue()["expanded-tensor"])
+    assert "<- 1 of 2 entries wrong" in tell(catalogue()["overwritten-through-data"])
+
+
 def test_a_missing_gradient_is_named_and_pytorchs_own_warning_is_told():
     page = tell(catalogue()["nonleaf-grad"])
     assert "<- missing" in page
