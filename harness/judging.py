@@ -21,6 +21,8 @@ Array = np.ndarray[Any, Any]
 # (float64) or 1e-3 (float32) in one entry lies above.
 THRESHOLD = 64.0
 SCREENING, SAMPLES = 4, 32  # disturbed runs to screen, and for what the screen suspects
+# With noise of exactly the assumed law the worst z of 1e6 entries is 56 for 4 runs and 5.8 for 32, so what the screen puts above this is measured again.
+SUSPECT = 16.0
 LARGEST = {"float64": np.finfo(np.float64).max, "float32": float(np.finfo(np.float32).max)}
 ORDER = ("mismatch", "crashed", "timeout", "raised", "accepted", "indeterminate", "unsupported", "inaccurate", "convention", "agree")
 
@@ -73,7 +75,7 @@ def judge(question: Question) -> list[Judgement]:
     if all(t.shape == y.shape and np.array_equal(t, y) for t, y in zip(answers, exact, strict=True)):
         return [_settled(t, y) for t, y in zip(answers, exact, strict=True)]
     results = _compare(question, exact, answers, SCREENING)
-    if any(r.verdict != "agree" for r in results):
+    if any(r.verdict != "agree" or r.z > SUSPECT for r in results):
         results = _compare(question, exact, answers, SAMPLES)
     if any(r.verdict == "mismatch" for r in results):
         _against_set(question, answers, results)

@@ -1,0 +1,76 @@
+"""Known issues: findings that are understood. They are still compared and reported, in a section of their own; only new ones fail a run."""
+
+from __future__ import annotations
+
+import fnmatch
+import tomllib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+from .errors import UsageError
+
+FIELDS = {"id", "operations", "modes", "runners", "dtypes", "verdicts", "condition", "reason", "issue", "seen"}
+
+
+@dataclass(frozen=True)
+class KnownIssue:
+    """One entry of known_issues.toml.
+
+    operations: patterns over ATen operations or op names ("aten::native_layer_norm*"). modes, runners, dtypes: where it shows (empty: everywhere).
+    condition: when it shows, in words. reason: the closed form or argument that says what is right. issue: the public issue, or "".
+    seen: versions of torch in which it was seen.
+    """
+
+    id: str
+    operations: tuple[str, ...]
+    modes: tuple[str, ...]
+    condition: str
+    reason: str
+    issue: str = ""
+    runners: tuple[str, ...] = ()
+    dtypes: tuple[str, ...] = ()
+    verdicts: tuple[str, ...] = ("mismatch",)
+    seen: tuple[str, ...] = ()
+
+    def covers(self, operations: Iterable[str], mode: str, runner: str, dtype: str, verdict: str) -> bool:
+        """Whether a finding with these properties is this issue. `operations`: any of its names (culprit, op)."""
+        return (
+            verdict in self.verdicts
+            and (not self.modes or mode in self.modes)
+            and (not self.runners or runner in self.runners)
+            and (not self.dtypes or dtype in self.dtypes)
+            and any(fnmatch.fnmatchcase(o, p) for o in operations if o for p in self.operations)
+        )
+
+    @property
+    def reference(self) -> str:
+        """What is written into the `known` column: the public issue, or the entry's id with its closed form."""
+        return self.issue or f"{self.id}: {self.reason}"
+
+
+def load(path: Path | None = None) -> tuple[KnownIssue, ...]:
+    """The entries of `path`, by default of harness/known_issues.toml. Raises UsageError naming the entry that is not accepted."""
+    source = files(__package__).joinpath("known_issues.toml") if path is None else path
+    try:
+        data = tomllib.loads(source.read_text(encoding="utf-8"))
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"known issues: {source} could not be read ({error}); accepted is a TOML file of [[issue]] tables. Correct the file.") from error
+    found = []
+    for i, entry in enumerate(data.get("issue", [])):
+        unknown = set(entry) - FIELDS
+        missing = {"id", "operations", "condition", "reason"} - set(entry)
+        if unknown or missing:
+            raise UsageError(f"known issues: entry {i} ({entry.get('id', 'no id')}) has unknown {sorted(unknown)} and lacks {sorted(missing)}; accepted are {sorted(FIELDS)}. Correct the entry.")
+        found.append(KnownIssue(**{k: tuple(v) if isinstance(v, list) else v for k, v in {"modes": [], **entry}.items()}))
+    names = [k.id for k in found]
+    if len(set(names)) != len(names):
+        raise UsageError(f"known issues: ids are not unique: {sorted({n for n in names if names.count(n) > 1})}. Rename them.")
+    return tuple(found)
+
+
+def match(issues: Sequence[KnownIssue], operations: Iterable[str], mode: str, runner: str, dtype: str, verdict: str) -> KnownIssue | None:
+    """The first issue that covers a finding, or None."""
+    names = list(operations)
+    return next((k for k in issues if k.covers(names, mode, runner, dtype, verdict)), None)
