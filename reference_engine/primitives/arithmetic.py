@@ -30,9 +30,7 @@ divide = elementwise(
 negative = elementwise("negative", np.negative, -1.0, torch="(-{0})", source=CALCULUS, ulps=0.0)
 reciprocal = elementwise("reciprocal", np.reciprocal, lambda y, x: -square(y), torch="reciprocal", source=CALCULUS)
 square = elementwise("square", np.square, lambda y, x: 2.0 * x, torch="square", source=CALCULUS)
-sqrt = elementwise(
-    "sqrt", np.sqrt, lambda y, x: 0.5 / y, torch="sqrt", source=CALCULUS, domain=("nonnegative",)
-)
+sqrt = elementwise("sqrt", np.sqrt, lambda y, x: 0.5 / y, torch="sqrt", source=CALCULUS, domain=("nonnegative",))
 rsqrt = elementwise(
     "rsqrt",
     lambda x: 1.0 / np.sqrt(x),

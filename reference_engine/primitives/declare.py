@@ -103,7 +103,11 @@ def structural(
     """
     more.setdefault("ulps", 0.0 if "accumulates" not in more else 1.0)
     rules = transposes[0] if len(transposes) == 1 and more.pop("variadic", False) else transposes
-    PRIMITIVES.declare(Primitive(name=name, forward=forward, infer=infer, rules=rules, kind=STRUCTURAL, source=source, torch=torch, **more))
+    PRIMITIVES.declare(
+        Primitive(
+            name=name, forward=forward, infer=infer, rules=rules, kind=STRUCTURAL, source=source, torch=torch, **more
+        )
+    )
     return _binder(name, f"{name}, a linear map. Source: {source}.")
 
 
@@ -118,7 +122,11 @@ def general(
 ) -> Callable[..., Any]:
     """Declare any other primitive; each vjp is `rule(g, y, *xs, **params)` and gives the cotangent of one argument."""
     rules = vjps[0] if len(vjps) == 1 and more.pop("variadic", False) else vjps
-    PRIMITIVES.declare(Primitive(name=name, forward=forward, infer=infer, rules=rules, kind=GENERAL, source=source, torch=torch, **more))
+    PRIMITIVES.declare(
+        Primitive(
+            name=name, forward=forward, infer=infer, rules=rules, kind=GENERAL, source=source, torch=torch, **more
+        )
+    )
     return _binder(name, f"{name}. Source: {source}.")
 
 

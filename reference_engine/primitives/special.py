@@ -288,11 +288,7 @@ i1e = elementwise(
     "i1e",
     special.i1e,
     lambda y, x: bessel_moment(bind("abs", x), n=2) - bessel_moment(bind("abs", x), n=1),
-    lossy=(
-        lambda y, x: where(
-            equal(x, 0.0), 0.5, i0e(x) - y * (sign(x) + reciprocal(where(equal(x, 0.0), 1.0, x)))
-        ),
-    ),
+    lossy=(lambda y, x: where(equal(x, 0.0), 0.5, i0e(x) - y * (sign(x) + reciprocal(where(equal(x, 0.0), 1.0, x)))),),
     torch="torch.special.i1e({0})",
     source="DLMF 10.32.3: e⁻ˣ I₁(x) = D₀(x) - D₁(x)",
     ulps=4.0,
@@ -310,4 +306,3 @@ def multigammaln(x: Any, p: int) -> Any:
     for j in range(p):
         y = y + lgamma(x - 0.5 * j)
     return y
-

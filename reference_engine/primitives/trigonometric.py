@@ -150,4 +150,3 @@ def deg2rad(x: Any) -> Any:
 def rad2deg(x: Any) -> Any:
     """x 180/π: radians to degrees, entry by entry."""
     return x * (180.0 / math.pi)
-
