@@ -88,7 +88,7 @@ def _contribution(builder: Builder, e: Equation, i: int, gs: list[Cotangent], lo
     x = xs[i]
     if primitive.kind == STRUCTURAL:
         contribution = rule(g, y, *xs, **e.params)  # type: ignore[operator]
-        if alive is None and not primitive.drops:
+        if alive is None and not primitive.drops and y.size:  # nothing reaches an empty result
             return contribution, None
         reached = builder.lift(1.0) if alive is None else bind("where", alive, 1.0, 0.0)
         if reached.shape != g.shape:
