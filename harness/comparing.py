@@ -102,7 +102,7 @@ def compare_reverse(subject: Subject, rows: Rows) -> Found:
         value = v.quantity == "value"
         rows.judged(
             v.judgement,
-            op=v.operation,
+            operation=v.operation,
             mode="R",
             quantity=v.quantity,
             order=0 if value else 1,

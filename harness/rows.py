@@ -10,12 +10,22 @@ from .judging import Judgement
 class Rows:
     """Collects rows of one case; what is the same for all of them is given once."""
 
-    def __init__(self, case: str, **common: Any) -> None:
-        self.common = {"case": case, "op": case, "runner": "autograd", "device": "cpu", "layout": "strided", **common}
+    def __init__(self, case: str, *, op: str | None = None, **common: Any) -> None:
+        self.common = {"case": case, "op": op or case, "runner": "autograd", "device": "cpu", "layout": "strided", **common}
+        self.op = op  # None: each row is filed under its own operation; a name: all rows are filed under it
         self.rows: list[dict[str, Any]] = []
 
     def add(self, **row: Any) -> None:
-        self.rows.append({**self.common, **row})
+        """One row; `operation` is what was judged, "whole" for the callable as a whole."""
+        operation = row.pop("operation", "whole")
+        if operation != "whole" and self.op is None:
+            row.setdefault("op", operation)
+        self.rows.append({**self.common, "program": operation, **row})
+
+    def one(self, **row: Any) -> dict[str, Any]:
+        """The last row, after adding it."""
+        self.add(**row)
+        return self.rows[-1]
 
     def judged(self, j: Judgement, **row: Any) -> None:
         """A row for a judgement; a note of the judgement is the message unless one is given."""

@@ -1,0 +1,105 @@
+"""Findings: what differs, grouped by operation, mode and runner, each with its smallest case and a script that proves it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .known import KnownIssue, match
+
+FAILING = ("mismatch", "crashed", "timeout", "raised", "accepted")
+
+
+@dataclass
+class Candidate:
+    """One comparison that differs, with all that a finding needs. case: JSON-able; script: text of repro.py, "" if there is none."""
+
+    op: str
+    culprit: str
+    mode: str
+    runner: str
+    dtype: str
+    verdict: str
+    z: float
+    equations: int
+    elements: int
+    torch_value: float
+    right_value: float
+    note: str
+    case: dict[str, Any]
+    script: str = ""
+    line: str | None = None
+
+    @property
+    def group(self) -> tuple[str, str, str, str]:
+        return self.op, self.mode, self.runner, self.verdict
+
+    @property
+    def size(self) -> tuple[bool, int, int]:
+        """Smaller is better: with a script, few elements, few equations."""
+        return not self.script, self.elements, self.equations
+
+
+def identifier(*parts: str) -> str:
+    """A name that is also a folder name."""
+    return re.sub(r"[^A-Za-z0-9.+=-]+", "-", "-".join(parts)).strip("-.")[:100] or "finding"
+
+
+def grouped(candidates: Iterable[Candidate], issues: Sequence[KnownIssue]) -> list[dict[str, Any]]:
+    """One record per operation, mode, runner and verdict: the smallest candidate, the known issue that covers it, whether it fails the run."""
+    groups: dict[Any, Candidate] = {}
+    for c in candidates:
+        best = groups.get(c.group)
+        if best is None or c.size < best.size:
+            groups[c.group] = c
+    records: list[dict[str, Any]] = []
+    taken: set[str] = set()
+    for c in sorted(groups.values(), key=lambda c: (c.culprit, c.op, c.mode, c.verdict)):
+        issue = match(issues, (c.culprit, c.op), c.mode, c.runner, c.dtype, c.verdict)
+        name = base = identifier(c.op, c.mode, *(() if c.runner == "autograd" else (c.runner,)), *(() if c.verdict == "mismatch" else (c.verdict,)))
+        number = 2
+        while name.lower() in taken:
+            name = f"{base}-{number}"
+            number += 1
+        taken.add(name.lower())
+        records.append(
+            {
+                "id": name,
+                "op": c.op,
+                "culprit": c.culprit,
+                "mode": c.mode,
+                "runner": c.runner,
+                "dtype": c.dtype,
+                "verdict": c.verdict,
+                "z": c.z,
+                "known": issue.reference if issue else None,
+                "equations": c.equations,
+                "elements": c.elements,
+                "torch_value": c.torch_value,
+                "right_value": c.right_value,
+                "note": c.note if issue is None else f"{issue.condition}. {issue.reason}",
+                "fails": issue is None and c.verdict in FAILING,
+                "script": c.script,
+                "case": c.case,
+                "line": c.line,
+            }
+        )
+    return records
+
+
+def repaired(issues: Sequence[KnownIssue], compared: Iterable[tuple[str, str, str, str]], findings: Sequence[dict[str, Any]]) -> list[str]:
+    """Known issues whose operation was compared in one of their modes and none of whose findings showed.
+
+    compared: (culprit or op, mode, runner, dtype) of the rows of the run.
+    """
+    seen = list(set(compared))
+    gone = []
+    for issue in issues:
+        verdict = issue.verdicts[0]
+        met = any(issue.covers((op,), mode, runner, dtype, verdict) for op, mode, runner, dtype in seen)
+        shows = any(issue.covers((f["culprit"], f["op"]), f["mode"], f["runner"], f["dtype"], f["verdict"]) for f in findings)
+        if met and not shows:
+            gone.append(issue.id)
+    return gone

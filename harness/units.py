@@ -1,0 +1,176 @@
+"""Units of work of a campaign: one op_db entry, or one block of generated programs. Each runs in a worker process and returns plain data."""
+
+from __future__ import annotations
+
+import time
+import traceback
+import warnings
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from . import opinfo
+from .cases import call_to_json, elements
+from .comparing import Found, Subject, compare_forward_modes, compare_reverse
+from .emit import script_of_call
+from .findings import Candidate
+from .localising import suspects
+from .recording import Recording
+from .rows import Rows
+
+SECOND_ORDER_SAMPLES = 2  # samples of an entry above order 1, unless asked otherwise
+BLOCK = 20  # generated programs in one block; fixed, so that counts do not depend on the number of workers
+
+
+@dataclass(frozen=True)
+class Unit:
+    """source "opinfo": `name` is an entry of op_db; source "generated": `number` is the block, `count` the programs in it."""
+
+    source: str
+    name: str
+    modes: tuple[str, ...]
+    seed: int
+    number: int = 0
+    count: int = 0
+    samples: int | None = None
+
+
+@dataclass
+class UnitResult:
+    """Rows of the frame, candidates for findings, coverage records, and counts of what was filtered while drawing."""
+
+    unit: Unit
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    candidates: list[Candidate] = field(default_factory=list)
+    coverage: list[dict[str, Any]] = field(default_factory=list)
+    filtered: dict[str, int] = field(default_factory=dict)
+    seconds: float = 0.0
+    programs: int = 0
+
+
+def run_unit(unit: Unit) -> UnitResult:
+    """Run one unit. What PyTorch or our own code raises becomes a row; nothing is dropped."""
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    start = time.perf_counter()
+    result = UnitResult(unit)
+    if unit.source == "opinfo":
+        _opinfo(unit, result)
+    else:
+        from .generated import run_block
+
+        run_block(unit, result)
+    result.seconds = time.perf_counter() - start
+    return result
+
+
+def _opinfo(unit: Unit, result: UnitResult) -> None:
+    entry = next(e for e in opinfo.entries() if e.name == unit.name)
+    reasons: set[str] = set()
+    declined = {m: why for m in unit.modes if (why := entry.supports(m))}
+    try:
+        subjects = list(opinfo.subjects(entry, unit.seed))
+    except Exception as error:  # PyTorch's own sample generator raised
+        result.rows.append(
+            Rows(f"opinfo/{entry.name}", op=entry.name, source="opinfo").one(
+                mode="", verdict="raised", dtype="float64", message=f"PyTorch's samples could not be made: {type(error).__name__}: {error}"[:300]
+            )
+        )
+        result.coverage.append(_coverage(entry.name, result.rows, {"PyTorch's samples could not be made"}))
+        return
+    localised: set[tuple[str, str]] = set()
+    for number, subject in subjects:
+        result.programs += 1
+        for mode in unit.modes:
+            if mode in declined or (len(mode) > 1 and number >= (unit.samples or SECOND_ORDER_SAMPLES)) or (unit.samples is not None and number >= unit.samples):
+                continue
+            rows = Rows(f"opinfo/{entry.name}/{number}", op=entry.name, source="opinfo", seed=subject.seed)
+            try:
+                found = compare_reverse(subject, rows) if mode == "R" else compare_forward_modes(subject, rows, mode)
+            except Exception as error:  # every case ends in a row
+                rows.add(mode=mode, verdict="raised", dtype="float64", message=_text(error))
+                result.rows += rows.rows
+                continue
+            reasons |= set(found.unsupported.values())
+            result.rows += rows.rows
+            wrong = [r for r in rows.rows if r["verdict"] in ("mismatch", "raised", "accepted")]
+            if wrong:
+                result.candidates += _candidates(entry.name, number, subject, found, mode, rows, wrong, localised)
+    result.coverage.append(_coverage(entry.name, result.rows, reasons | {f"{m}: {w}" for m, w in declined.items()}))
+
+
+def _candidates(
+    name: str, number: int, subject: Subject, found: Found, mode: str, rows: Rows, wrong: list[dict[str, Any]], localised: set[tuple[str, str]]
+) -> list[Candidate]:
+    """A finding for the single operation that is wrong, or for the sample as a whole where no single one is."""
+    worst = max(wrong, key=lambda r: (r["verdict"] == "mismatch", r.get("z") or 0.0))
+    recording, seen = found.recording, found.seen
+    result = []
+    if worst["verdict"] == "mismatch" and recording is not None and seen is not None:
+        for call, alone, single, single_rows in suspects(recording, seen, mode, subject.seed):
+            row = max((r for r in single_rows.rows if r["verdict"] == "mismatch"), key=lambda r: r["z"])
+            alone_recording = single.recording
+            assert alone_recording is not None
+            case = call_to_json(recording, call, set(seen.tracers), mode, subject.seed)
+            localised.add((call.qualified, mode))
+            script = script_of_call(alone_recording, single.seen, alone, mode, row) if single.seen is not None else ""
+            result.append(_candidate(name, call.qualified, mode, row, 1, elements(alone), case, script, call.where))
+    if not result:
+        case = {"format": 1, "kind": "opinfo", "entry": name, "sample": number, "mode": mode, "seed": subject.seed}
+        culprit = worst.get("culprit") or _main_operation(recording)
+        size = sum(c.func is not None for c in recording.calls) if recording is not None else 0
+        script = ""
+        if worst["verdict"] == "mismatch" and recording is not None and seen is not None:
+            script = script_of_call(recording, seen, subject, mode, worst)
+        result.append(_candidate(name, culprit, mode, worst, size, elements(subject), case, script, None))
+    return result
+
+
+def _candidate(
+    op: str, culprit: str, mode: str, row: dict[str, Any], equations: int, size: int, case: dict[str, Any], script: str, line: str | None
+) -> Candidate:
+    return Candidate(
+        op=op,
+        culprit=culprit,
+        mode=mode,
+        runner="autograd",
+        dtype=row.get("dtype", "float64"),
+        verdict=row["verdict"],
+        z=row.get("z", float("nan")),
+        equations=equations,
+        elements=size,
+        torch_value=row.get("torch_value", float("nan")),
+        right_value=row.get("reference_value", float("nan")),
+        note=row.get("message") or "",
+        case=case,
+        script=script,
+        line=line,
+    )
+
+
+def _main_operation(recording: Recording | None) -> str:
+    calls = [c for c in recording.calls if c.func is not None] if recording is not None else []
+    return calls[-1].qualified if calls else "composition"
+
+
+def _coverage(name: str, rows: list[dict[str, Any]], reasons: set[str]) -> dict[str, Any]:
+    """One record: compared if every mode-R row of every sample ended in a comparison."""
+    from .judging import worst
+
+    reverse = [r for r in rows if r.get("mode") == "R"]
+    covered = bool(reverse) and not any(r["verdict"] in ("unsupported", "raised") for r in reverse)
+    return {
+        "name": name,
+        "source": "opinfo",
+        "status": "compared" if covered else "not covered",
+        "comparisons": len(rows),
+        "verdict": worst([r["verdict"] for r in reverse]) if reverse else "unsupported",
+        "reason": "; ".join(sorted(r for r in reasons if r))[:400],
+    }
+
+
+def _text(error: BaseException) -> str:
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    place = last.filename.replace("\\", "/").split("/site-packages/")[-1].rsplit("/", 2)[-2:]
+    return f"{type(error).__name__}: {' '.join(str(error).split())} ({'/'.join(place)}:{last.lineno})"[:400]
