@@ -1,4 +1,4 @@
-"""Arithmetic, entry by entry: + - * /, negation, powers, absolute value, sign, rounding to whole numbers, remainders."""
+"""Arithmetic, entry by entry: + - * /, powers, absolute value, sign, rounding to whole numbers, remainders."""
 
 from __future__ import annotations
 
@@ -138,8 +138,8 @@ copysign = elementwise(
 
 
 def _pow_base(y: Any, a: Any, b: Any) -> Any:
-    """∂(aᵇ)/∂a = b aᵇ⁻¹; 0 at a = b = 0, where the power is constant 1 in a. Elsewhere b = 0 needs no mask, and has none:
-    the mixed derivative 1/a passes through it."""
+    """∂(aᵇ)/∂a = b aᵇ⁻¹; 0 at a = b = 0, where the power is constant 1 in a. Elsewhere b = 0 needs no mask, and has
+    none: the mixed derivative 1/a passes through it."""
     both = bind("logical_and", equal_zero(a), equal_zero(b))
     return where(both, 0.0, b * power(a, b - 1.0))
 

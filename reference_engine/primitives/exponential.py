@@ -94,7 +94,7 @@ def _share(y: Any, a: Any, b: Any, rate: float) -> Any:
 
 
 def _greater_square(a: Any, b: Any) -> Any:
-    """max(a, b)²: the sum max + log1p(e^-|a - b|) cancels where the maximum is negative, by what rounds in each part."""
+    """max(a, b)²: max + log1p(e^-|a - b|) cancels where the maximum is negative, by what rounds in each part."""
     return np.square(np.maximum(a, b))
 
 

@@ -54,8 +54,8 @@ FRACTION_TERMS = 200  # its error falls as exp(-2 x √(2 terms)), Gautschi, SIA
 def _erfc_integral(x: Any, *, n: int) -> Any:
     """E_n(x) = exp(x²) iⁿerfc(x), the scaled n-fold integral of erfc.
 
-    Upwards from E₋₁ = 2/√π and E₀ = erfcx by 2 (n+1) E_(n+1) = E_(n-1) - 2x E_n, whose terms add up for x < 0; for larger x
-    they cancel, and the ratios E_k/E_(k-1) = 1/(2x + 2(k+1) ratio_(k+1)) come from above.
+    Upwards from E₋₁ = 2/√π and E₀ = erfcx by 2 (n+1) E_(n+1) = E_(n-1) - 2x E_n, whose terms add up for x < 0; for
+    larger x they cancel, and the ratios E_k/E_(k-1) = 1/(2x + 2(k+1) ratio_(k+1)) come from above.
     """
     x = np.asarray(x)
     before, y = np.full(x.shape, 2.0 / ROOT_PI), np.asarray(special.erfcx(x))

@@ -11,8 +11,8 @@ from gradwitness.reference_engine import grad, hessian, ops
 
 SMOOTH = (
     "acos acosh asin asinh atan atanh cos cosh digamma entr erf erfc erfcx erfinv exp exp2 expm1 i0 i0e i1 i1e lgamma "
-    "log log10 log1p log2 log_ndtr log_sigmoid logit ndtr ndtri reciprocal rsqrt sigmoid silu sin sinc sinh softplus sqrt "
-    "square tan tanh"
+    "log log10 log1p log2 log_ndtr log_sigmoid logit ndtr ndtri reciprocal rsqrt sigmoid silu sin sinc sinh softplus "
+    "sqrt square tan tanh"
 ).split()
 
 
