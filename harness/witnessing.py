@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_map
 from ..reference_engine.errors import EngineError
 from ..reference_engine.program import Equation, Program, Variable
 from ..reference_engine.tracing import Builder, Tracer
-from .lowering import CallSite, find, is_constant
+from .lowering import CallSite, NotCovered, find, is_constant
 from .recording import Call, Recording, Ref
 
 
@@ -154,10 +154,6 @@ def _lower(seen: Witnessed, number: int, call: Call) -> None:
                 _enter(seen, o)
                 seen.opaque.append(seen.tracers[o].variable)
     seen.spans[number] = (start, len(seen.builder.equations))
-
-
-class NotCovered(Exception):
-    """Raised by a lowering for arguments it does not cover; the message says which and why."""
 
 
 def _argument(seen: Witnessed, index: int) -> Any:

@@ -1,6 +1,6 @@
 """What ATen operations mean in the witness's own operations; importing this package fills the table."""
 
-from . import core, storage
-from .table import CallSite, find, functional_name, is_constant, known_operations, lowers
+from . import contractions, core, distances, normalization, reductions, scans, softmax, storage
+from .table import CallSite, NotCovered, find, functional_name, is_constant, known_operations, lowers
 
-__all__ = ["CallSite", "core", "find", "functional_name", "is_constant", "known_operations", "lowers", "storage"]
+__all__ = ["CallSite", "NotCovered", "contractions", "core", "distances", "find", "functional_name", "is_constant", "known_operations", "lowers", "normalization", "reductions", "scans", "softmax", "storage"]

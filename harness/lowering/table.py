@@ -20,6 +20,10 @@ _TABLE: dict[str, Lowering] = {}
 CONSTANT: set[str] = set()
 
 
+class NotCovered(Exception):
+    """Raised by a lowering for arguments it does not cover; the message says which and why."""
+
+
 @dataclass(frozen=True)
 class CallSite:
     """What a lowering may know about the recorded call beside its arguments.
