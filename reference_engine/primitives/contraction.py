@@ -93,8 +93,8 @@ def tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
     if isinstance(axes, (int, np.integer)):
         if not 0 <= axes <= min(a.ndim, b.ndim):
             raise ParameterError(
-                f"tensordot: axes={axes} with a.ndim={a.ndim}, b.ndim={b.ndim}; accepted are 0 to {min(a.ndim, b.ndim)}. "
-                "Lower axes, or name the paired axes."
+                f"tensordot: axes={axes} with a.ndim={a.ndim}, b.ndim={b.ndim}; accepted are 0 to "
+                f"{min(a.ndim, b.ndim)}. Lower axes, or name the paired axes."
             )
         left, right = tuple(range(a.ndim - int(axes), a.ndim)), tuple(range(int(axes)))
     else:

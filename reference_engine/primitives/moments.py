@@ -113,7 +113,7 @@ def std(x: Any, axis: Any = None, correction: float = 0.0, keepdims: bool = Fals
     """√var, computed as ‖x - mean‖₂ / √(n - correction), which neither overflows nor underflows.
 
     x: any shape -> without the reduced axes. At constant data the derivative is the element of least norm, 0
-    (legitimate are the centred vectors of length at most 1/√(n - correction)). NaN where n ≤ correction. Unit: that of x.
+    (legitimate are the centred vectors of length at most 1/√(n - correction)). NaN where n ≤ correction. Unit: of x.
     """
     x = shaped(x)
     axes = axes_of("std", axis, x.ndim)

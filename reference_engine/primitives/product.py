@@ -10,7 +10,7 @@ import numpy as np
 from ..registry import CONSTANT, FLOAT, same_dtype
 from ..tracing import bind
 from .declare import general, structural
-from .reduction import draw_reduction, finish, one_axis, reduced, spread_back, spread_of, sum
+from .reduction import draw_reduction, finish, one_axis, reduced, spread_back, spread_of
 from .scan import products_after, products_before
 from .shape import shaped
 
@@ -40,12 +40,31 @@ def _exponents(x: Any) -> Any:
     return exponent - ((np.abs(fraction) < math.sqrt(0.5)) & (real != 0.0)) * 1.0
 
 
+MANTISSA = "torch.frexp(x).exponent - 1.0 * ((torch.frexp(x).mantissa.abs() < 0.5**0.5) & (x != 0))"
+
 exponents = general(
     "exponents",
     _exponents,
     lambda x: (x.shape, FLOAT),
     CONSTANT,
-    torch="(torch.frexp({0}).exponent - 1.0 * ((torch.frexp({0}).mantissa.abs() < 0.5**0.5) & ({0} != 0)))",
+    torch=f"(lambda x: {MANTISSA})({{0}})",
+    source="IEEE 754-2019, sec. 3.3",
+    ulps=0.0,
+)
+
+
+def _others(x: Any, *, axis: int) -> Any:
+    e = _exponents(x)
+    return np.sum(e, axis=axis, keepdims=True) - e
+
+
+# Σ_{j≠i} e_j in one step: sums of whole numbers that do not round.
+exponents_of_others = general(
+    "exponents_of_others",
+    _others,
+    lambda x, *, axis: (x.shape, FLOAT),
+    CONSTANT,
+    torch=f"(lambda e: e.sum({{axis}}, keepdim=True) - e)((lambda x: {MANTISSA})({{0}}))",
     source="IEEE 754-2019, sec. 3.3",
     ulps=0.0,
 )
@@ -72,10 +91,9 @@ def _product_vjp(g: Any, y: Any, x: Any, *, axis: int) -> Any:
 
     x_j = m_j 2^{e_j} with √½ ≤ |m_j| < √2 and the e_j constants keeps the partial products inside the range.
     """
-    e = exponents(x)
-    m = ldexp(x, -e)
+    m = ldexp(x, -exponents(x))
     others = products_before(m, axis) * products_after(m, axis)
-    return ldexp(spread_back(g, x, (axis,)) * others, spread_back(sum(e, axis), x, (axis,)) - e)
+    return ldexp(spread_back(g, x, (axis,)) * others, exponents_of_others(x, axis=axis))
 
 
 def prod(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
