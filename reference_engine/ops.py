@@ -85,10 +85,11 @@ from .primitives.logcumsumexp import logcumsumexp
 from .primitives.moments import norm, std, var
 from .primitives.normalization import batch_norm, group_norm, instance_norm, layer_norm, rms_norm, standardize
 from .primitives.ordering import argsort, scatter, sort, topk
-from .primitives.pooling import adaptive_avg_pool, avg_pool, max_pool, upsample_linear, upsample_nearest
+from .primitives.pooling import avg_pool, max_pool
 from .primitives.product import ldexp, prod
 from .primitives.reduction import amax, amin, max, mean, min, sum
 from .primitives.scan import cummax, cummin, cumprod, cumsum
+from .primitives.resizing import adaptive_avg_pool, upsample_linear, upsample_nearest
 from .primitives.shape import (
     broadcast_arrays,
     broadcast_to,

@@ -22,7 +22,9 @@ from .shape import Shape, reshape, shaped
 from .windows import add_windows, check_fit, output_shape, per_axis, window_view
 
 SOURCE = "Dumoulin and Visin, A guide to convolution arithmetic, 2016; T(x, w, g) is linear in each argument"
-BLOCK = 2**21  # bytes of unfolded windows held at a time: they stay in the cache, and memory does not grow with the batch
+BLOCK = (
+    2**21
+)  # bytes of unfolded windows held at a time: they stay in the cache, and memory does not grow with the batch
 
 
 def _shape(x: Any, w: Any, stride: Shape, padding: Shape, dilation: Shape) -> Shape:
@@ -30,11 +32,16 @@ def _shape(x: Any, w: Any, stride: Shape, padding: Shape, dilation: Shape) -> Sh
     return (x.shape[0], w.shape[0], *output_shape(size, w.shape[2:], stride, dilation))
 
 
+def _within(size: Shape, padding: Shape) -> tuple[Any, ...]:
+    """Index of what lies between the padding."""
+    return (..., *[slice(p, p + n) for n, p in zip(size, padding, strict=True)])
+
+
 def _padded(x: Array, padding: Shape) -> Array:
     if not any(padding):
         return x
     y = np.zeros((*x.shape[:2], *[n + 2 * p for n, p in zip(x.shape[2:], padding, strict=True)]), x.dtype)
-    y[(..., *[slice(p, p + n) for n, p in zip(x.shape[2:], padding, strict=True)])] = x
+    y[_within(x.shape[2:], padding)] = x
     return y
 
 
@@ -76,7 +83,8 @@ def _conv_input(
         columns = columns.reshape(len(columns), groups * w.shape[1], *window, *out)
         first = np.moveaxis(columns, range(2, 2 + len(window)), range(len(window)))
         add_windows(total[start : start + step], first, window, out, stride, dilation)
-    return total[(..., *[slice(p, p + m) for m, p in zip(size, padding, strict=True)])]
+    result: Array = total[_within(size, padding)]
+    return result
 
 
 def _conv_weight(
@@ -107,7 +115,8 @@ def _conv_input_torch(names: Sequence[str], params: dict[str, Any]) -> str:
     ]
     return (
         f"(lambda g, w: torch.nn.functional.conv_transpose{len(stride)}d(g, w, stride={stride}, padding={padding}, "
-        f"output_padding=({', '.join(rests)},), dilation={dilation}, groups={params['groups']}))({names[0]}, {names[1]})"
+        f"output_padding=({', '.join(rests)},), dilation={dilation}, groups={params['groups']}))({names[0]}, "
+        f"{names[1]})"
     )
 
 
@@ -194,11 +203,11 @@ convolution_weight = general(
     ),
     lambda h, y, x, g, *, size, **params: bind("conv_input", g, h, size=x.shape[2:], **params),
     lambda h, y, x, g, *, size, **params: bind("conv", x, h, **params),
-    torch=_torch("torch.nn.grad.conv{d}d_weight({0}, ({1}.shape[1], {0}.shape[1] // {groups}, *{size}), {1}, {shared})"),
-    draw=_draw_conv_weight,
-    accumulates=Accumulation(
-        lambda x, g, **params: g.shape[0] * math.prod(g.shape[2:]), _squared(_conv_weight), WHOLE
+    torch=_torch(
+        "torch.nn.grad.conv{d}d_weight({0}, ({1}.shape[1], {0}.shape[1] // {groups}, *{size}), {1}, {shared})"
     ),
+    draw=_draw_conv_weight,
+    accumulates=Accumulation(lambda x, g, **params: g.shape[0] * math.prod(g.shape[2:]), _squared(_conv_weight), WHOLE),
     source=SOURCE,
 )
 
@@ -206,14 +215,14 @@ convolution_weight = general(
 def _checked(operation: str, x: Any, w: Any, channels: int, groups: int) -> None:
     if w.ndim < 3 or x.ndim != w.ndim or groups < 1 or channels % groups or w.shape[0] % groups:
         raise ShapeError(
-            f"{operation}: x.shape={x.shape}, w.shape={w.shape}, groups={groups}; accepted are (batch, channels, n₁, …) and "
-            "(out, in, k₁, …) with as many axes (x may lack the batch), groups dividing both channel counts. Reshape one."
+            f"{operation}: x.shape={x.shape}, w.shape={w.shape}, groups={groups}; accepted are (batch, channels, n₁, "
+            "…) and "
+            "(out, in, k₁, …) with as many axes (x may lack the batch), groups dividing both channel counts. Reshape "
+            "one."
         )
 
 
-def conv(
-    x: Any, w: Any, b: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1
-) -> Any:
+def conv(x: Any, w: Any, b: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1) -> Any:
     """y[n, o, i] = b[o] + Σ_{c, j} w[o, c, j] x[n, c, i · stride + j · dilation - padding], zeros outside x.
 
     x: (batch, channels, n₁, …, n_d) or without the batch, w: (out, channels / groups, k₁, …, k_d), b: (out,) ->
@@ -228,7 +237,8 @@ def conv(
     _checked("conv", x, w, x.shape[1] if x.ndim > 1 else 0, groups)
     if x.shape[1] != groups * w.shape[1]:
         raise ShapeError(
-            f"conv: x.shape={x.shape} has {x.shape[1]} channels but w.shape={w.shape} with groups={groups} takes {groups * w.shape[1]}; "
+            f"conv: x.shape={x.shape} has {x.shape[1]} channels but w.shape={w.shape} with groups={groups} takes "
+            f"{groups * w.shape[1]}; "
             "they must be equal. Check groups and the order of axes."
         )
     d = w.ndim - 2
@@ -245,7 +255,8 @@ def _uneven_padding(x: Any, w: Any, stride: Shape, padding: Any, dilation: Shape
     if isinstance(padding, str):
         if padding not in ("same", "valid") or (padding == "same" and max(stride) > 1):
             raise ParameterError(
-                f"conv: padding={padding!r}, stride={stride}; accepted are 'valid', 'same' with stride 1, or numbers. Choose one."
+                f"conv: padding={padding!r}, stride={stride}; accepted are 'valid', 'same' with stride 1, or numbers. "
+                "Choose one."
             )
         whole = [e * (k - 1) if padding == "same" else 0 for e, k in zip(dilation, w.shape[2:], strict=True)]
         padding = [(n // 2, n - n // 2) for n in whole]
@@ -282,21 +293,26 @@ def conv_transpose(
     _checked("conv_transpose", x, w, x.shape[1] if x.ndim > 1 else 0, groups)
     if x.shape[1] != w.shape[0]:
         raise ShapeError(
-            f"conv_transpose: x.shape={x.shape} has {x.shape[1]} channels but w.shape={w.shape} takes {w.shape[0]}; they must be equal. "
+            f"conv_transpose: x.shape={x.shape} has {x.shape[1]} channels but w.shape={w.shape} takes {w.shape[0]}; "
+            "they must be equal. "
             "A transposed kernel is (in, out / groups, ...)."
         )
     d = w.ndim - 2
     strides, paddings, dilations, more = (
         per_axis("conv_transpose", name, value, d, least)
         for name, value, least in (
-            ("stride", stride, 1), ("padding", padding, 0), ("dilation", dilation, 1), ("output_padding", output_padding, 0)
+            ("stride", stride, 1),
+            ("padding", padding, 0),
+            ("dilation", dilation, 1),
+            ("output_padding", output_padding, 0),
         )
     )
     geometry = list(zip(x.shape[2:], w.shape[2:], strides, paddings, dilations, more, strict=True))
     size = tuple((n - 1) * s - 2 * p + e * (k - 1) + 1 + m for n, k, s, p, e, m in geometry)
     if min(size) < 1 or any(m >= max(s, e) for _, _, s, _, e, m in geometry):
         raise ParameterError(
-            f"conv_transpose: output_padding={output_padding} gives size={size} for stride={strides}, dilation={dilations}; accepted are "
+            f"conv_transpose: output_padding={output_padding} gives size={size} for stride={strides}, "
+            f"dilation={dilations}; accepted are "
             "output_padding below stride or dilation and sizes >= 1. Lower output_padding or padding."
         )
     # An output_padding of the stride or more (allowed where dilation is greater) adds entries that no window reaches.

@@ -110,12 +110,14 @@ def diagonal(x: Any, offset: int = 0, axis1: int = -2, axis2: int = -1) -> Any:
         raise ShapeError(f"diagonal: x.shape={x.shape}; accepted are at least two axes. Add one with expand_dims.")
     first, second = axis_of("diagonal", axis1, x.ndim), axis_of("diagonal", axis2, x.ndim)
     if first == second:
-        raise ParameterError(f"diagonal: axis1={axis1} and axis2={axis2} are the same axis; accepted are two. Check them.")
+        raise ParameterError(
+            f"diagonal: axis1={axis1} and axis2={axis2} are the same axis; accepted are two. Check them."
+        )
     return bind("diagonal", moveaxis(x, (first, second), (-2, -1)), offset=int(offset))
 
 
 def diag_embed(x: Any, offset: int = 0) -> Any:
-    """Square matrices with the last axis of x on diagonal `offset`, 0 elsewhere.  x: (…, n) -> (…, n+|offset|, n+|offset|)."""
+    """Square matrices with x on diagonal `offset`, 0 elsewhere.  x: (…, n) -> (…, n + |offset|, n + |offset|)."""
     x = shaped(x)
     if x.ndim < 1:
         raise ShapeError(f"diag_embed: x.shape={x.shape}; accepted is at least one axis. Reshape it to (1,).")

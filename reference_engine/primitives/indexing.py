@@ -22,21 +22,23 @@ WHOLE = 2**62  # chain of a sum that adds all its terms one after the other, in 
 
 
 def known_indices(operation: str, indices: Any, length: int) -> Any:
-    """`indices` within 0 … length - 1, negative ones counted from the end; a traced one is checked where its number is known.
+    """`indices` within 0 … length - 1, negative ones counted from the end.
 
-    Raises ParameterError for one outside, naming it.
+    A traced index is left as it is, and checked where its number is known. Raises ParameterError for one outside.
     """
     traced = type(indices) is Tracer
     array = indices.value if traced else np.asarray(indices)
     if not traced and array.dtype.kind not in "iu" and array.size:
         raise ParameterError(
-            f"{operation}: indices have dtype {array.dtype}; accepted are integers. Convert them, or index with a mask through x[mask]."
+            f"{operation}: indices have dtype {array.dtype}; accepted are integers. Convert them, or index with a "
+            "mask through x[mask]."
         )
     if type(array) is not Tracer and array is not None:
         outside = (array < -length) | (array >= length)
         if outside.any():
             raise ParameterError(
-                f"{operation}: index {array[outside].flat[0]} for an axis of length {length}; accepted are {-length} to {length - 1}. "
+                f"{operation}: index {array[outside].flat[0]} for an axis of length {length}; accepted are {-length} "
+                f"to {length - 1}. "
                 "Check the indices."
             )
     return indices if traced else np.where(array < 0, array + length, array).astype(INT)
@@ -151,7 +153,7 @@ def _flat_places(indices: Array, axis: int, length: int) -> Array:
     indices = _from_start(indices, length)
     after = math.prod(indices.shape[axis + 1 :])
     before = np.arange(math.prod(indices.shape[:axis])).reshape(-1, 1, 1)
-    places = (before * length + indices.reshape(len(before), indices.shape[axis], after)) * after + np.arange(after)
+    places: Array = (before * length + indices.reshape(len(before), indices.shape[axis], after)) * after + np.arange(after)
     return places.reshape(indices.shape)
 
 
@@ -260,7 +262,7 @@ scatter_flat = structural(
 def take(x: Any, indices: Any, axis: int | None = None) -> Any:
     """x at `indices` along `axis` (None: of the flattened x), repeats allowed.
 
-    x: (…, n, …), indices: any shape of integers in -n … n - 1 -> that shape in place of n. Raises ParameterError outside.
+    x: (…, n, …), indices: any shape of integers in -n … n - 1 -> that shape in place of n; ParameterError outside.
     """
     x = shaped(x)
     if axis is None:
@@ -292,7 +294,8 @@ def index_add(x: Any, indices: Any, source: Any, axis: int = 0) -> Any:
     wanted = (*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :])
     if source.shape != wanted or indices.ndim != 1:
         raise ShapeError(
-            f"index_add: indices.shape={indices.shape}, source.shape={source.shape} for x.shape={x.shape}, axis={axis}; accepted are "
+            f"index_add: indices.shape={indices.shape}, source.shape={source.shape} for x.shape={x.shape}, "
+            f"axis={axis}; accepted are "
             f"(k,) and x.shape with k along the axis. Reshape or broadcast the source."
         )
     return bind("add", x, bind("index_sum", source, indices, axis=axis, length=n))
@@ -307,7 +310,8 @@ def _along(operation: str, x: Any, indices: Any, axis: int) -> tuple[Any, Any, i
     )
     if not fits:
         raise ShapeError(
-            f"{operation}: indices.shape={indices.shape} for x.shape={x.shape}, axis={axis}; accepted are as many axes, none but "
+            f"{operation}: indices.shape={indices.shape} for x.shape={x.shape}, axis={axis}; accepted are as many "
+            "axes, none but "
             "this one longer than that of x. Reshape or broadcast the indices."
         )
     cut = _grown(indices.shape, axis, x.shape[axis])
@@ -341,7 +345,8 @@ def scattered(operation: str, x: Any, indices: Any, values: Any, axis: int) -> A
     values = shaped(values)
     if values.shape != indices.shape:
         raise ShapeError(
-            f"{operation}: values.shape={values.shape}, indices.shape={indices.shape}; accepted are equal shapes. Broadcast the values."
+            f"{operation}: values.shape={values.shape}, indices.shape={indices.shape}; accepted are equal shapes. "
+            "Broadcast the values."
         )
     added = bind("scatter_sum", values, indices, axis=axis, length=x.shape[axis])
     if part.shape == x.shape:

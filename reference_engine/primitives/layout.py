@@ -25,7 +25,8 @@ def _concat_aval(*xs: Any, axis: int) -> Any:
     for i, x in enumerate(xs):
         if (*x.shape[:axis], *x.shape[axis + 1 :]) != (*first[:axis], *first[axis + 1 :]) or x.ndim != len(first):
             raise ShapeError(
-                f"concat: part 0 has shape {first} but part {i} has shape {x.shape}; accepted are parts that differ along "
+                f"concat: part 0 has shape {first} but part {i} has shape {x.shape}; accepted are parts that differ "
+                "along "
                 f"axis {axis} only. Reshape it, or choose another axis."
             )
     length = sum(x.shape[axis] for x in xs)
@@ -189,7 +190,8 @@ def concat(xs: Sequence[Any], axis: int | None = 0) -> Any:
     parts = [shaped(x) for x in xs]
     if not parts or (axis is not None and not parts[0].shape):
         raise ShapeError(
-            f"concat: found parts of shapes {[x.shape for x in parts]}; accepted is at least one part with at least one "
+            f"concat: found parts of shapes {[x.shape for x in parts]}; accepted is at least one part with at least "
+            "one "
             "axis. Use stack for scalars."
         )
     if axis is None:
@@ -216,7 +218,8 @@ def slices(x: Any, start: Sequence[int], stop: Sequence[int], step: Sequence[int
         0 <= a <= b <= n and s >= 1 for a, b, s, n in zip(start, stop, steps, x.shape, strict=True)
     ):
         raise ParameterError(
-            f"slices: start={tuple(start)}, stop={tuple(stop)}, step={tuple(steps)} for x.shape={x.shape}; accepted are one "
+            f"slices: start={tuple(start)}, stop={tuple(stop)}, step={tuple(steps)} for x.shape={x.shape}; accepted "
+            "are one "
             "of each an axis with 0 <= start <= stop <= length and step >= 1. Use x[...] for negative indices."
         )
     ends = [tuple(int(n) for n in part) for part in (start, stop, steps)]
@@ -244,7 +247,8 @@ def split(x: Any, sizes: int | Sequence[int], axis: int = 0) -> list[Any]:
         sizes = sizes or [0]
     if any(size < 0 for size in sizes) or sum(sizes) != n:
         raise ParameterError(
-            f"split: sizes={sizes} along axis {axis} of x.shape={x.shape}; accepted are lengths >= 0 that sum to {n}, or "
+            f"split: sizes={sizes} along axis {axis} of x.shape={x.shape}; accepted are lengths >= 0 that sum to {n}, "
+            "or "
             "one positive length. Check the sizes."
         )
     ends = np.cumsum(sizes).tolist()
@@ -268,7 +272,8 @@ def widths_of(operation: str, widths: Any, ndim: int) -> list[tuple[int, int]]:
         return [(int(pairs[0]), int(pairs[1]))] * ndim
     if len(pairs) != ndim or not all(isinstance(p, (tuple, list)) and len(p) == 2 for p in pairs):
         raise ParameterError(
-            f"{operation}: widths={widths} for {ndim} axes; accepted are a number, one pair (before, after), or one pair an "
+            f"{operation}: widths={widths} for {ndim} axes; accepted are a number, one pair (before, after), or one "
+            "pair an "
             "axis. Write (0, 0) for axes that stay."
         )
     return [(int(a), int(b)) for a, b in pairs]
@@ -284,9 +289,13 @@ def pad(x: Any, widths: Any, value: float = 0.0, mode: str = "constant") -> Any:
     x = shaped(x)
     pairs = widths_of("pad", widths, x.ndim)
     if mode not in PADDING_INDEX and mode != "constant":
-        raise ParameterError(f"pad: mode={mode!r}; accepted are 'constant', {', '.join(map(repr, PADDING_INDEX))}. Choose one.")
+        raise ParameterError(
+            f"pad: mode={mode!r}; accepted are 'constant', {', '.join(map(repr, PADDING_INDEX))}. Choose one."
+        )
     if any(n + min(a, 0) + min(b, 0) < 0 for n, (a, b) in zip(x.shape, pairs, strict=True)):
-        raise ParameterError(f"pad: widths={widths} cut off more than x.shape={x.shape} has; accepted cuts leave >= 0. Cut less.")
+        raise ParameterError(
+            f"pad: widths={widths} cut off more than x.shape={x.shape} has; accepted cuts leave >= 0. Cut less."
+        )
     if mode == "constant":
         if any(n < 0 for pair in pairs for n in pair):
             start = tuple(max(0, -a) for a, _ in pairs)
@@ -297,7 +306,10 @@ def pad(x: Any, widths: Any, value: float = 0.0, mode: str = "constant") -> Any:
     for axis, (n, (a, b)) in enumerate(zip(x.shape, pairs, strict=True)):
         if (a, b) != (0, 0):
             if n == 0 or (mode == "reflect" and n == 1 and max(a, b) > 0):
-                raise ParameterError(f"pad: mode={mode!r}, axis {axis} of x.shape={x.shape} is too short; accepted are longer axes. Use 'constant'.")
+                raise ParameterError(
+                    f"pad: mode={mode!r}, axis {axis} of x.shape={x.shape} is too short; accepted are longer axes. "
+                    "Use 'constant'."
+                )
             x = bind("take", x, PADDING_INDEX[mode](np.arange(-a, n + b), n), axis=axis)
     return x
 

@@ -1,4 +1,4 @@
-"""Order as data: which indices sort an array, which of several writes comes last; and sort, topk, scatter made of them."""
+"""Order as data: which indices sort an array, which of several writes is the last; and sort, topk, scatter."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from .declare import general
 from .indexing import known_indices, scattered
 from .shape import axis_of, shaped
 
+
 def _argsort(x: Array, *, axis: int, descending: bool) -> Array:
     """Stable in both directions, NaN counting as the greatest."""
     if not descending:
-        return np.argsort(x, axis=axis, kind="stable").astype(INT)
+        return np.asarray(np.argsort(x, axis=axis, kind="stable"), INT)
     backwards = np.argsort(np.flip(x, axis), axis=axis, kind="stable")
-    return (x.shape[axis] - 1 - np.flip(backwards, axis)).astype(INT)
+    return np.asarray(x.shape[axis] - 1 - np.flip(backwards, axis), INT)
 
 
 sorting_indices = general(
@@ -38,7 +39,7 @@ def _is_last_write(indices: Array, *, axis: int, length: int) -> Array:
     order = np.arange(indices.shape[axis]).reshape((-1,) + (1,) * (indices.ndim - 1 - axis))
     for k in range(indices.shape[axis]):  # one after the other, since NumPy does not promise which of two writes stays
         np.put_along_axis(writer, indices.take([k], axis), k, axis)
-    return np.equal(np.take_along_axis(writer, indices, axis), order)
+    return np.asarray(np.take_along_axis(writer, indices, axis) == order)
 
 
 last_write = general(
@@ -77,10 +78,11 @@ def topk(x: Any, k: int, axis: int = -1, largest: bool = True) -> Any:
     x = shaped(x)
     axis = axis_of("topk", axis, x.ndim)
     if not 0 <= k <= x.shape[axis]:
-        raise ParameterError(f"topk: k={k} along axis {axis} of x.shape={x.shape}; accepted are 0 to {x.shape[axis]}. Lower k.")
-    stop = (*x.shape[:axis], k, *x.shape[axis + 1 :])
-    chosen = bind("slice", argsort(x, axis, largest), start=(0,) * x.ndim, stop=stop, step=(1,) * x.ndim)
-    return bind("gather", x, chosen, axis=axis)
+        raise ParameterError(
+            f"topk: k={k} along axis {axis} of x.shape={x.shape}; accepted are 0 to {x.shape[axis]}. Lower k."
+        )
+    first = argsort(x, axis, largest)[(slice(None),) * axis + (slice(k),)]
+    return bind("gather", x, first, axis=axis)
 
 
 def scatter(x: Any, indices: Any, values: Any, axis: int = -1) -> Any:

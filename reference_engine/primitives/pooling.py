@@ -1,4 +1,4 @@
-"""Pooling over windows of the last axes (maximum, average, adaptive average) and resizing by nearest or linear interpolation."""
+"""Pooling over windows of the last axes: the maximum and the average."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .arithmetic import to_float, where
 from .choice import tie_weights
 from .declare import general, structural
 from .layout import pad
-from .shape import Shape, moveaxis, shaped
+from .shape import Shape, shaped
 from .windows import check_fit, output_shape, per_axis, places_of, window_view
 
 CLARKE = "Clarke, Optimization and Nonsmooth Analysis, prop. 2.3.12"
@@ -37,7 +37,7 @@ def _pooled_shape(x: Any, window: Shape, stride: Shape, padding: Pairs, dilation
     return (*x.shape[: x.ndim - len(window)], *output_shape(_padded_size(x.shape, padding), window, stride, dilation))
 
 
-# Maximum. At a tie every weighting of the tied entries that sums to 1 is legitimate; ours is the even one, of least norm.
+# Maximum. At a tie every weighting of the tied entries that sums to 1 is legitimate; ours is even, of least norm.
 
 
 def _max_pool(x: Array, *, window: Shape, stride: Shape, padding: Pairs, dilation: Shape) -> Array:
@@ -130,7 +130,7 @@ maximum_pooled = general(
 
 
 def _avg_weights(size: Shape, window: Shape, stride: Shape, padding: Pairs, inside: Pairs, divisor: int) -> Array:
-    """1 / divisor of every window: (*out). divisor 0: its entries are counted, `inside` of the padding on each side among them."""
+    """1 / divisor of every window: (*out). divisor 0 counts its entries, `inside` of the padding on each side too."""
     counts: Any = np.ones(())
     for n, k, s, (a, b), (c, d) in zip(size, window, stride, padding, inside, strict=True):
         counted = np.zeros(a + n + b)
@@ -140,9 +140,7 @@ def _avg_weights(size: Shape, window: Shape, stride: Shape, padding: Pairs, insi
     return np.full(counts.shape, 1.0 / divisor) if divisor else 1.0 / counts
 
 
-def _avg_pool(
-    x: Array, *, window: Shape, stride: Shape, padding: Pairs, inside: Pairs, divisor: int
-) -> Array:
+def _avg_pool(x: Array, *, window: Shape, stride: Shape, padding: Pairs, inside: Pairs, divisor: int) -> Array:
     weights = _avg_weights(x.shape[x.ndim - len(window) :], window, stride, padding, inside, divisor)
     once = (1,) * len(window)
     out = output_shape(_padded_size(x.shape, padding), window, stride, once)
@@ -212,7 +210,8 @@ def _geometry(
     d = len(window) if isinstance(window, (tuple, list)) else x.ndim - 2
     if not 1 <= d <= x.ndim:
         raise ShapeError(
-            f"{operation}: x.shape={x.shape}, window={window}; accepted are (batch, channels, n₁, ...) or a window with one length for each "
+            f"{operation}: x.shape={x.shape}, window={window}; accepted are (batch, channels, n₁, ...) or a window "
+            "with one length for each "
             "of the last axes. Reshape x."
         )
     window = per_axis(operation, "window", window, d, 1)
@@ -220,7 +219,8 @@ def _geometry(
     padding, dilation = per_axis(operation, "padding", padding, d, 0), per_axis(operation, "dilation", dilation, d, 1)
     if any(2 * p > e * (k - 1) + 1 for p, k, e in zip(padding, window, dilation, strict=True)):
         raise ParameterError(
-            f"{operation}: padding={padding} with window={window}; accepted is at most half of the window with its gaps. Lower it."
+            f"{operation}: padding={padding} with window={window}; accepted is at most half of the window with its "
+            "gaps. Lower it."
         )
     size = x.shape[x.ndim - d :]
     check_fit(operation, tuple(n + 2 * p for n, p in zip(size, padding, strict=True)), window, dilation)
@@ -237,9 +237,9 @@ def max_pool(
 ) -> Any:
     """The greatest entry of each window; padding never wins.
 
-    x: (…, n₁, …, n_d) -> (…, out₁, …) with out = ⌊(n + 2 padding - dilation (k - 1) - 1) / stride⌋ + 1 (⌈·⌉ with ceil_mode, unless
-    the last window would start behind x and its padding). window: one length an axis; a number stands for all axes but the first two.
-    stride: default the window. NaN wins. At ties: the even share. Raises ShapeError where no window fits.
+    x: (…, n₁, …, n_d) -> (…, out₁, …) with out = ⌊(n + 2 padding - dilation (k - 1) - 1) / stride⌋ + 1 (⌈·⌉ with
+    ceil_mode, unless the last window would start behind x). window: one length an axis; a number stands for all axes
+    but the first two. stride: default the window. NaN wins. At ties: the even share. ShapeError where no window fits.
     """
     x = shaped(x)
     window, stride, padding, dilation = _geometry("max_pool", x, window, stride, padding, dilation, ceil_mode)
@@ -257,77 +257,17 @@ def avg_pool(
 ) -> Any:
     """The sum of each window divided by the number of its entries, or by `divisor_override`.
 
-    Shapes as for max_pool. Padding counts as zeros unless count_include_pad is false; what ceil_mode adds behind never counts.
-    Raises ParameterError for divisor_override = 0.
+    Shapes as for max_pool. Padding counts as zeros unless count_include_pad is false; what ceil_mode adds behind never
+    counts. Raises ParameterError for divisor_override = 0.
     """
     x = shaped(x)
     if divisor_override is not None and int(divisor_override) < 1:
-        raise ParameterError(f"avg_pool: divisor_override={divisor_override}; accepted are integers >= 1 or None. Use None for the count.")
+        raise ParameterError(
+            f"avg_pool: divisor_override={divisor_override}; accepted are integers >= 1 or None. Use None for the "
+            "count."
+        )
     window, stride, pairs, _ = _geometry("avg_pool", x, window, stride, padding, 1, ceil_mode)
     inside = tuple((a, a) if count_include_pad else (0, 0) for a, _ in pairs)
     return bind(
         "avg_pool", x, window=window, stride=stride, padding=pairs, inside=inside, divisor=int(divisor_override or 0)
     )
-
-
-def _along_axes(x: Any, matrices: Sequence[Array]) -> Any:
-    """x multiplied by one matrix (out, n) along each of its last axes."""
-    d = len(matrices)
-    for i, matrix in enumerate(matrices):
-        axis = x.ndim - d + i
-        x = moveaxis(bind("matmul", moveaxis(x, axis, -1), matrix.T), -1, axis)
-    return x
-
-
-def _sizes(operation: str, x: Any, size: Any) -> Shape:
-    d = len(size) if isinstance(size, (tuple, list)) else x.ndim - 2
-    size = per_axis(operation, "size", size, d, 1)
-    if not 1 <= d <= x.ndim or 0 in x.shape[x.ndim - d :]:
-        raise ShapeError(
-            f"{operation}: x.shape={x.shape}, size={size}; accepted are non-empty last axes, one for each length. Reshape x."
-        )
-    return size
-
-
-def adaptive_avg_pool(x: Any, size: Any) -> Any:
-    """The mean of the entries ⌊i n / m⌋ … ⌈(i + 1) n / m⌉ - 1 for each of m outputs along each of the last axes.
-
-    x: (…, n₁, …, n_d) -> (…, m₁, …, m_d), size = (m₁, …); a number stands for all axes but the first two.
-    """
-    x = shaped(x)
-    size = _sizes("adaptive_avg_pool", x, size)
-    matrices = []
-    for n, m in zip(x.shape[x.ndim - len(size) :], size, strict=True):
-        i, j = np.arange(m)[:, None], np.arange(n)
-        inside = (j >= i * n // m) & (j < -(-(i + 1) * n // m))
-        matrices.append(inside / inside.sum(axis=1, keepdims=True))
-    return _along_axes(x, matrices)
-
-
-def upsample_nearest(x: Any, size: Any) -> Any:
-    """Entry ⌊i n / m⌋ for each of m outputs along each of the last axes.  Shapes as for adaptive_avg_pool."""
-    x = shaped(x)
-    size = _sizes("upsample_nearest", x, size)
-    for axis, m in enumerate(size, x.ndim - len(size)):
-        x = bind("take", x, np.arange(m) * x.shape[axis] // m, axis=axis)
-    return x
-
-
-def upsample_linear(x: Any, size: Any, align_corners: bool = False) -> Any:
-    """Linear interpolation along each of the last axes (bilinear for two, trilinear for three).
-
-    Output i of m stands at (i + ½) n / m - ½ of n, at least 0, or at i (n - 1) / (m - 1) with align_corners.
-    Shapes as for adaptive_avg_pool.
-    """
-    x = shaped(x)
-    size = _sizes("upsample_linear", x, size)
-    matrices = []
-    for n, m in zip(x.shape[x.ndim - len(size) :], size, strict=True):
-        i = np.arange(m)
-        at = i * ((n - 1) / max(1, m - 1)) if align_corners else np.maximum((i + 0.5) * (n / m) - 0.5, 0.0)
-        low = np.minimum(at.astype(int), n - 1)
-        matrix = np.zeros((m, n))
-        np.add.at(matrix, (i, low), 1.0 - (at - low))
-        np.add.at(matrix, (i, np.minimum(low + 1, n - 1)), at - low)
-        matrices.append(matrix)
-    return _along_axes(x, matrices)

@@ -57,7 +57,10 @@ permute = structural(
 
 def _broadcast_aval(x: Any, *, shape: tuple[int, ...]) -> Any:
     if broadcast_shapes("broadcast_to", x.shape, shape) != shape:
-        raise ShapeError(f"broadcast_to: x.shape={x.shape} does not broadcast to shape={shape}; accepted are axes of length 1 or equal length, aligned from the right. Reshape x first.")
+        raise ShapeError(
+            f"broadcast_to: x.shape={x.shape} does not broadcast to shape={shape}; accepted are axes of length 1 or "
+            "equal length, aligned from the right. Reshape x first."
+        )
     return shape, x.dtype
 
 
@@ -82,7 +85,10 @@ broadcast = structural(
 def axis_of(operation: str, axis: int, ndim: int) -> int:
     """A negative axis counted from the end; ParameterError when there is no such axis."""
     if not -ndim <= axis < ndim:
-        raise ParameterError(f"{operation}: axis={axis} and x has {ndim} axes; accepted are {-ndim} to {ndim - 1}. Check the axis, or add one with reshape.")
+        raise ParameterError(
+            f"{operation}: axis={axis} and x has {ndim} axes; accepted are {-ndim} to {ndim - 1}. Check the axis, or "
+            "add one with reshape."
+        )
     return axis % ndim
 
 
@@ -92,7 +98,9 @@ def axes_of(operation: str, axis: Any, ndim: int) -> tuple[int, ...]:
         return tuple(range(ndim))
     axes = tuple(axis_of(operation, int(i), ndim) for i in (axis if isinstance(axis, (tuple, list)) else (axis,)))
     if len(set(axes)) != len(axes):
-        raise ParameterError(f"{operation}: axis={axis} names an axis twice; accepted are distinct axes. Drop the repeated one.")
+        raise ParameterError(
+            f"{operation}: axis={axis} names an axis twice; accepted are distinct axes. Drop the repeated one."
+        )
     return tuple(sorted(axes))
 
 
@@ -110,16 +118,23 @@ def reshape(x: Any, shape: Any) -> Any:
         if rest and x.size % rest == 0:
             shape = tuple(x.size // rest if n == -1 else n for n in shape)
     if any(n < 0 for n in shape) or math.prod(shape) != x.size:
-        raise ShapeError(f"reshape: x.shape={x.shape} has {x.size} entries but shape={shape} asks for another number; they must be equal. Check the lengths, or use -1 for one of them.")
+        raise ShapeError(
+            f"reshape: x.shape={x.shape} has {x.size} entries but shape={shape} asks for another number; they must be "
+            "equal. Check the lengths, or use -1 for one of them."
+        )
     return bind("reshape", x, shape=shape)
 
 
 def transpose(x: Any, axes: Any = None) -> Any:
     """x with its axes in the order `axes` (default: reversed).  x: (n₀, n₁, …) -> (n_axes[0], n_axes[1], …)."""
     x = shaped(x)
-    order = tuple(reversed(range(x.ndim))) if axes is None else tuple(axis_of("transpose", int(i), x.ndim) for i in axes)
+    order = (
+        tuple(reversed(range(x.ndim))) if axes is None else tuple(axis_of("transpose", int(i), x.ndim) for i in axes)
+    )
     if sorted(order) != list(range(x.ndim)):
-        raise ParameterError(f"transpose: axes={axes} for x.shape={x.shape}; accepted is each of its {x.ndim} axes once. Name all axes.")
+        raise ParameterError(
+            f"transpose: axes={axes} for x.shape={x.shape}; accepted is each of its {x.ndim} axes once. Name all axes."
+        )
     return bind("transpose", x, axes=order)
 
 
@@ -189,7 +204,9 @@ def roll(x: Any, shift: Any, axis: Any = None) -> Any:
     axes = tuple(axis_of("roll", int(i), x.ndim) for i in (axis if isinstance(axis, (tuple, list)) else (axis,)))
     shifts = tuple(int(s) for s in (shift if isinstance(shift, (tuple, list)) else (shift,) * len(axes)))
     if len(shifts) != len(axes):
-        raise ParameterError(f"roll: shift={shift} and axis={axis}; accepted are equally many of each. Give one shift an axis.")
+        raise ParameterError(
+            f"roll: shift={shift} and axis={axis}; accepted are equally many of each. Give one shift an axis."
+        )
     return bind("roll", x, shifts=shifts, axes=axes)
 
 
@@ -207,21 +224,26 @@ def squeeze(x: Any, axis: Any = None) -> Any:
     x = shaped(x)
     axes = tuple(i for i, n in enumerate(x.shape) if n == 1) if axis is None else axes_of("squeeze", axis, x.ndim)
     if any(x.shape[i] != 1 for i in axes):
-        raise ShapeError(f"squeeze: axis={axis} of x.shape={x.shape} is longer than 1; accepted are axes of length 1. Index it.")
+        raise ShapeError(
+            f"squeeze: axis={axis} of x.shape={x.shape} is longer than 1; accepted are axes of length 1. Index it."
+        )
     return bind("reshape", x, shape=tuple(n for i, n in enumerate(x.shape) if i not in axes))
 
 
 def moveaxis(x: Any, source: Any, destination: Any) -> Any:
-    """x with the axes `source` moved to `destination`, the others in order.  x: (n₀, n₁, n₂), 0 to -1 -> (n₁, n₂, n₀)."""
+    """x with the axes `source` moved to `destination`, the others in order.  x: (n, m, k), 0 to -1 -> (m, k, n)."""
     x = shaped(x)
-    sources = [axis_of("moveaxis", int(i), x.ndim) for i in (source if isinstance(source, (tuple, list)) else (source,))]
+    sources = [
+        axis_of("moveaxis", int(i), x.ndim) for i in (source if isinstance(source, (tuple, list)) else (source,))
+    ]
     places = [
         axis_of("moveaxis", int(i), x.ndim)
         for i in (destination if isinstance(destination, (tuple, list)) else (destination,))
     ]
     if len(sources) != len(places) or len(set(sources)) != len(sources) or len(set(places)) != len(places):
         raise ParameterError(
-            f"moveaxis: source={source}, destination={destination}; accepted are equally many distinct axes of each. Check them."
+            f"moveaxis: source={source}, destination={destination}; accepted are equally many distinct axes of each. "
+            "Check them."
         )
     rest = iter([i for i in range(x.ndim) if i not in sources])
     moved = dict(zip(places, sources, strict=True))
@@ -231,7 +253,11 @@ def moveaxis(x: Any, source: Any, destination: Any) -> Any:
 def swapaxes(x: Any, axis1: int, axis2: int) -> Any:
     """x with two axes exchanged."""
     x = shaped(x)
-    return moveaxis(x, (axis1, axis2), (axis2, axis1)) if axis_of("swapaxes", axis1, x.ndim) != axis_of("swapaxes", axis2, x.ndim) else x
+    return (
+        moveaxis(x, (axis1, axis2), (axis2, axis1))
+        if axis_of("swapaxes", axis1, x.ndim) != axis_of("swapaxes", axis2, x.ndim)
+        else x
+    )
 
 
 def flatten(x: Any, start: int = 0, stop: int = -1) -> Any:
@@ -253,7 +279,7 @@ def broadcast_arrays(*xs: Any) -> list[Any]:
 
 
 def tile(x: Any, repetitions: Any) -> Any:
-    """x set beside itself `repetitions` times along each axis.  x: (n, m), (a, b) -> (an, bm); missing ones count as 1."""
+    """x set beside itself `repetitions` times along each axis.  x: (n, m), (a, b) -> (an, bm); missing counts are 1."""
     x = shaped(x)
     counts = tuple(int(r) for r in (repetitions if isinstance(repetitions, (tuple, list)) else (repetitions,)))
     if any(r < 0 for r in counts):
@@ -278,6 +304,7 @@ def repeat(x: Any, repeats: Any, axis: int | None = None) -> Any:
     counts, n = np.asarray(repeats), x.shape[axis]
     if counts.dtype.kind not in "iu" or counts.shape not in ((), (1,), (n,)) or (counts < 0).any():
         raise ParameterError(
-            f"repeat: repeats={repeats} along axis {axis} of x.shape={x.shape}; accepted is a number >= 0, or {n} of them. Check them."
+            f"repeat: repeats={repeats} along axis {axis} of x.shape={x.shape}; accepted is a number >= 0, or {n} of "
+            "them. Check them."
         )
     return bind("take", x, np.repeat(np.arange(n), counts), axis=axis)

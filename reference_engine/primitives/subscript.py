@@ -26,7 +26,8 @@ def _known(operation: str, index: Any) -> Any:
         value = value.value
     if value is None:
         raise DtypeError(
-            f"{operation}: an index of shape {index.shape} has no numbers while a program is built from shapes alone; accepted are "
+            f"{operation}: an index of shape {index.shape} has no numbers while a program is built from shapes alone; "
+            "accepted are "
             "indices that are known. Use ops.take or ops.where, or trace with grad, which knows the numbers."
         )
     return np.asarray(value)
@@ -47,7 +48,8 @@ def getitem(x: Any, index: Any) -> Any:
     for part in parts:
         if not (part is None or part is Ellipsis or isinstance(part, (int, np.integer, slice)) or _is_array(part)):
             raise ParameterError(
-                f"getitem: found an index of type {type(part).__name__}; accepted are integers, slices, None, ... and integer or Boolean arrays. "
+                f"getitem: found an index of type {type(part).__name__}; accepted are integers, slices, None, ... and "
+                "integer or Boolean arrays. "
                 "Convert it."
             )
     arrays = [i for i, part in enumerate(parts) if _is_array(part)]
@@ -66,14 +68,18 @@ def getitem(x: Any, index: Any) -> Any:
 
 
 def _flat_places(operation: str, shape: tuple[int, ...], parts: Sequence[Any]) -> Any:
-    """The places, counted in C order, that an index picks from an array of `shape`: NumPy picks them from the count itself."""
+    """The places, counted in C order, that an index picks from an array of `shape`: NumPy picks them from the count."""
     index = tuple(_known(operation, part) if _is_array(part) else part for part in parts)
-    index = tuple(part.astype(INT) if isinstance(part, np.ndarray) and part.size == 0 and part.dtype != BOOL else part for part in index)
+    index = tuple(
+        part.astype(INT) if isinstance(part, np.ndarray) and part.size == 0 and part.dtype != BOOL else part
+        for part in index
+    )
     try:
         return np.arange(math.prod(shape)).reshape(shape)[index]
     except IndexError as error:
         raise ParameterError(
-            f"{operation}: x.shape={shape} cannot be indexed as asked ({error}); accepted is what NumPy accepts. Check the index."
+            f"{operation}: x.shape={shape} cannot be indexed as asked ({error}); accepted is what NumPy accepts. "
+            "Check the index."
         ) from None
 
 
@@ -82,13 +88,18 @@ def _basic(x: Any, parts: list[Any]) -> Any:
     used = sum(part is not None and part is not Ellipsis for part in parts)
     if used > x.ndim or sum(part is Ellipsis for part in parts) > 1:
         raise ParameterError(
-            f"getitem: {used} indices for x.shape={x.shape}; accepted are at most {x.ndim} and one ... among them. Drop some, or add axes."
+            f"getitem: {used} indices for x.shape={x.shape}; accepted are at most {x.ndim} and one ... among them. "
+            "Drop some, or add axes."
         )
     if not any(part is Ellipsis for part in parts):
         parts = [*parts, Ellipsis]
     at = next(i for i, part in enumerate(parts) if part is Ellipsis)
     parts = [*parts[:at], *[slice(None)] * (x.ndim - used), *parts[at + 1 :]]
-    start, stop, step, shape, backwards = [], [], [], [], []
+    start: list[int] = []
+    stop: list[int] = []
+    step: list[int] = []
+    shape: list[int] = []
+    backwards: list[int] = []
     for part in parts:
         if part is None:
             shape.append(1)
@@ -106,7 +117,8 @@ def _basic(x: Any, parts: list[Any]) -> Any:
         else:
             if not -n <= part < n:
                 raise ParameterError(
-                    f"getitem: index {part} for axis {axis} of x.shape={x.shape}; accepted are {-n} to {n - 1}. Check the index."
+                    f"getitem: index {part} for axis {axis} of x.shape={x.shape}; accepted are {-n} to {n - 1}. Check "
+                    "the index."
                 )
             a, b, s = int(part) % n, int(part) % n + 1, 1
         start.append(a)
@@ -128,12 +140,15 @@ def masked_select(x: Any, mask: Any) -> Any:
     """
     x, known = shaped(x), _known("masked_select", mask)
     if known.dtype != BOOL:
-        raise DtypeError(f"masked_select: mask has dtype {known.dtype}; accepted is bool. Compare it first, for example mask > 0.")
+        raise DtypeError(
+            f"masked_select: mask has dtype {known.dtype}; accepted is bool. Compare it first, for example mask > 0."
+        )
     try:
         shape = np.broadcast_shapes(x.shape, known.shape)
     except ValueError:
         raise ShapeError(
-            f"masked_select: x.shape={x.shape}, mask.shape={known.shape}; accepted are shapes that broadcast. Reshape the mask."
+            f"masked_select: x.shape={x.shape}, mask.shape={known.shape}; accepted are shapes that broadcast. Reshape "
+            "the mask."
         ) from None
     if shape != x.shape:
         x = bind("broadcast_to", x, shape=shape)
@@ -151,10 +166,13 @@ def put(x: Any, index: Any, values: Any) -> Any:
         np.broadcast_to(np.empty(values.shape), places.shape)
     except ValueError:
         raise ShapeError(
-            f"put: values.shape={values.shape} for x[index] of shape {places.shape}; accepted are shapes that broadcast to it. "
+            f"put: values.shape={values.shape} for x[index] of shape {places.shape}; accepted are shapes that "
+            "broadcast to it. "
             "Reshape the values."
         ) from None
     if values.shape != places.shape:
         values = bind("broadcast_to", values, shape=places.shape)
-    flat = scatter(bind("reshape", x, shape=(x.size,)), places.ravel(), bind("reshape", values, shape=(places.size,)), 0)
+    flat = scatter(
+        bind("reshape", x, shape=(x.size,)), places.ravel(), bind("reshape", values, shape=(places.size,)), 0
+    )
     return bind("reshape", flat, shape=x.shape)

@@ -1,4 +1,4 @@
-"""Sliding windows over the last axes, and their transpose, the sum of overlapping windows. Convolution and pooling stand on them."""
+"""Sliding windows over the last axes, and their transpose, the sum of overlapping windows."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ folded = structural(
     torch=_fold_torch,
     draw=_draw_fold,
     accumulates=Accumulation(
-        # An entry lies in at most ⌈dilation · (window - 1) + 1 / stride⌉ windows an axis, and in no more than `window`.
+        # Along an axis, an entry lies in at most ⌈(dilation (k - 1) + 1) / stride⌉ windows, and in no more than k.
         lambda x, *, size, window, stride, dilation: math.prod(
             min(k, -(-(e * (k - 1) + 1) // s)) for k, s, e in zip(window, stride, dilation, strict=True)
         ),
@@ -157,14 +157,15 @@ folded = structural(
 
 
 def per_axis(operation: str, name: str, value: Any, d: int, least: int) -> Shape:
-    """A parameter as one integer an axis; one number stands for all. ParameterError below `least` or for another count."""
+    """A parameter as one integer an axis; one number stands for all. ParameterError below `least` or another count."""
     several = isinstance(value, (tuple, list))
     numbers = tuple(int(n) for n in value) if several else (int(value),) * d
     if len(numbers) == 1:
         numbers *= d
     if len(numbers) != d or min(numbers, default=least) < least:
         raise ParameterError(
-            f"{operation}: {name}={value}; accepted are one integer >= {least}, or {d} of them, one an axis. Check {name}."
+            f"{operation}: {name}={value}; accepted are one integer >= {least}, or {d} of them, one an axis. Check "
+            f"{name}."
         )
     return numbers
 
@@ -209,7 +210,8 @@ def fold(x: Any, size: Any, window: Any, stride: Any = 1, dilation: Any = 1) -> 
     out = output_shape(size, window, stride, dilation)
     if x.ndim < 2 * d or x.shape[:d] != window or x.shape[x.ndim - d :] != out:
         raise ShapeError(
-            f"fold: x.shape={x.shape} for size={size}, window={window}, stride={stride}, dilation={dilation}; accepted is "
+            f"fold: x.shape={x.shape} for size={size}, window={window}, stride={stride}, dilation={dilation}; "
+            "accepted is "
             f"{window} + batch + {out}. Check the parameters of `windows`."
         )
     return bind("fold", x, size=size, window=window, stride=stride, dilation=dilation)

@@ -1,4 +1,4 @@
-"""Everything that only moves or adds entries: its matrix, taken from NumPy on unit vectors, gives every derivative exactly.
+"""What only moves or adds entries: its matrix, taken from NumPy on unit vectors, gives every derivative exactly.
 
 All numbers here are small integers or halves of them, so that float64 is exact and no tolerance is needed.
 """
@@ -10,9 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from numpy.lib.stride_tricks import sliding_window_view
-
 from gradwitness.reference_engine import grad, hessian, jvp, ops, vjp
+from numpy.lib.stride_tricks import sliding_window_view
 
 IDS = np.array([2, 0, 0, -1])
 GRID = np.array([[0, 1], [1, 1]])
@@ -78,7 +77,12 @@ CASES = [
     Case("roll", lambda x: ops.roll(x, (1, -5), (0, 1)), lambda x: np.roll(x, (1, -5), (0, 1)), (3, 4)),
     Case("roll the same axis twice", lambda x: ops.roll(x, (1, 1), (0, 0)), lambda x: np.roll(x, 2, 0), (5,)),
     Case("roll flattened", lambda x: ops.roll(x, 2), lambda x: np.roll(x, 2), (2, 3)),
-    Case("concat with itself", lambda x: ops.concat([x, 2.0 * x, x], 1), lambda x: np.concatenate([x, 2 * x, x], 1), (2, 3)),
+    Case(
+        "concat with itself",
+        lambda x: ops.concat([x, 2.0 * x, x], 1),
+        lambda x: np.concatenate([x, 2 * x, x], 1),
+        (2, 3),
+    ),
     Case("concat of nothing", lambda x: ops.concat([x, x]), lambda x: np.concatenate([x, x]), (0, 2)),
     Case("stack", lambda x: ops.stack([x, -x], -1), lambda x: np.stack([x, -x], -1), (2, 3)),
     Case("split", lambda x: ops.split(x, [1, 0, 3], 1)[2], lambda x: x[:, 1:], (2, 4)),
@@ -100,10 +104,17 @@ CASES = [
     Case("masked_select", lambda x: ops.masked_select(x, MASK), lambda x: np.broadcast_to(x, MASK.shape)[MASK], (1, 4)),
     Case("pad", lambda x: ops.pad(x, ((1, 2), (0, 1))), lambda x: np.pad(x, ((1, 2), (0, 1))), (2, 3)),
     Case("pad with a value", lambda x: ops.pad(x, 1, 5.0), lambda x: np.pad(x, 1, constant_values=5), (2, 2)),
-    Case("pad and crop", lambda x: ops.pad(x, ((-1, 1), (2, -2))), lambda x: np.pad(x[1:, :-2], ((0, 1), (2, 0))), (3, 4)),
+    Case(
+        "pad and crop", lambda x: ops.pad(x, ((-1, 1), (2, -2))), lambda x: np.pad(x[1:, :-2], ((0, 1), (2, 0))), (3, 4)
+    ),
     Case("pad nothing", lambda x: ops.pad(x, ((1, 1), (0, 0))), lambda x: np.pad(x, ((1, 1), (0, 0))), (0, 2)),
     *[
-        Case(f"pad, {mode}", lambda x, m=mode: ops.pad(x, (2, 1), mode=m), lambda x, m=mode: numpy_pad(x, (2, 1), m), (3, 3))
+        Case(
+            f"pad, {mode}",
+            lambda x, m=mode: ops.pad(x, (2, 1), mode=m),
+            lambda x, m=mode: numpy_pad(x, (2, 1), m),
+            (3, 3),
+        )
         for mode in ("reflect", "replicate", "circular")
     ],
     Case("reflect twice", lambda x: ops.pad(x, (5, 0), mode="reflect"), lambda x: np.pad(x, (5, 0), "reflect"), (3,)),
@@ -118,9 +129,21 @@ CASES = [
     Case("take flattened", lambda x: ops.take(x, IDS), lambda x: np.take(x, IDS), (2, 3)),
     Case("take_flat", lambda x: ops.take_flat(x, GRID), lambda x: np.take(x, GRID), (2, 3)),
     Case("embedding", lambda x: ops.embedding(x, GRID), lambda x: x[GRID], (3, 2)),
-    Case("take_along_axis", lambda x: ops.take_along_axis(x, ALONG, 0), lambda x: np.take_along_axis(x, ALONG, 0), (3, 4)),
-    Case("gather less", lambda x: ops.take_along_axis(x, ALONG[:, :2], 0), lambda x: np.take_along_axis(x[:, :2], ALONG[:, :2], 0), (3, 4)),
-    Case("index_add", lambda x: ops.index_add(x, IDS, ops.tile(x[:, :1], (1, 4)), 1), lambda x: add_at(x, (slice(None), IDS), x[:, :1]), (2, 3)),
+    Case(
+        "take_along_axis", lambda x: ops.take_along_axis(x, ALONG, 0), lambda x: np.take_along_axis(x, ALONG, 0), (3, 4)
+    ),
+    Case(
+        "gather less",
+        lambda x: ops.take_along_axis(x, ALONG[:, :2], 0),
+        lambda x: np.take_along_axis(x[:, :2], ALONG[:, :2], 0),
+        (3, 4),
+    ),
+    Case(
+        "index_add",
+        lambda x: ops.index_add(x, IDS, ops.tile(x[:, :1], (1, 4)), 1),
+        lambda x: add_at(x, (slice(None), IDS), x[:, :1]),
+        (2, 3),
+    ),
     Case(
         "scatter_add",
         lambda x: ops.scatter_add(x, ALONG, x[:2], 0),
@@ -139,7 +162,12 @@ CASES = [
         lambda x: put(x, [0, 1], 2 * x[[1, 2]]),
         (4,),
     ),
-    Case("put", lambda x: ops.put(x, (slice(1, None), 0), x[0, :2]), lambda x: put(x, (slice(1, None), 0), x[0, :2]), (3, 2)),
+    Case(
+        "put",
+        lambda x: ops.put(x, (slice(1, None), 0), x[0, :2]),
+        lambda x: put(x, (slice(1, None), 0), x[0, :2]),
+        (3, 2),
+    ),
     Case("windows", lambda x: ops.windows(x, (2,), 2, 3), lambda x: windows_by_numpy(x, 2, 2, 3), (2, 8)),
     Case(
         "windows of two axes",
@@ -148,7 +176,12 @@ CASES = [
         (2, 3, 3),
     ),
     Case("fold", lambda x: ops.fold(x, (9,), 2, 2, 3), lambda x: fold_by_numpy(x, 9, 2, 3), (2, 2, 3)),
-    Case("avg_pool", lambda x: ops.avg_pool(x, (2, 2)), lambda x: x[:, :2, :4].reshape(1, 1, 2, 2, 2).mean((2, 4)), (1, 3, 5)),
+    Case(
+        "avg_pool",
+        lambda x: ops.avg_pool(x, (2, 2)),
+        lambda x: x[:, :2, :4].reshape(1, 1, 2, 2, 2).mean((2, 4)),
+        (1, 3, 5),
+    ),
     Case("upsample_nearest", lambda x: ops.upsample_nearest(x, (5,)), lambda x: x[:, [0, 0, 0, 1, 1]], (2, 2)),
 ]
 # ceil(3 * i / 5) is not what `nearest` means: entry floor(i n / m) gives 0 0 0 1 1 for n = 2, m = 5.
