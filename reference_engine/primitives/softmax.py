@@ -108,9 +108,7 @@ deviation = general(
         "(t - t.take_along_dim(p.argmax({axis}, keepdim=True), {axis})))({0}, {1})"
     ),
     source="Σ p = 1",
-    accumulates=spread_of(
-        lambda t, p, *, axis: _deviation_variance(t, p, axis), lambda t, p, *, axis: t.shape[axis]
-    ),
+    accumulates=spread_of(lambda t, p, *, axis: _deviation_variance(t, p, axis), lambda t, p, *, axis: t.shape[axis]),
 )
 
 

@@ -13,7 +13,6 @@ from typing import Any
 import mpmath as mp
 import numpy as np
 import pytest
-
 from gradwitness.reference_engine import evaluate, forward, reverse, simplify, trace
 from gradwitness.reference_engine.evaluate import Plan, arguments_of
 from gradwitness.reference_engine.program import Program
@@ -33,7 +32,11 @@ FLOOR = 1e-90  # what the central differences leave of an exact 0
 
 def exact_array(x: Any) -> Any:
     """Entries of x as mpf, without rounding."""
-    return np.vectorize(mp.mpf, otypes=[object])(np.asarray(x, dtype=np.float64)) if np.size(x) else np.zeros(np.shape(x), object)
+    return (
+        np.vectorize(mp.mpf, otypes=[object])(np.asarray(x, dtype=np.float64))
+        if np.size(x)
+        else np.zeros(np.shape(x), object)
+    )
 
 
 def weights(shape: tuple[int, ...], seed: int) -> Any:
@@ -92,7 +95,9 @@ def check(
         right = differences(lambda at: np.sum(exact_array(g) * exact(at)))
         assert_within("gradient", evaluate(pulled, x, g), right, drift_of(pulled, [x, g])[0], widest)
         tangent = (exact(exact_array(x) + STEP * t) - exact(exact_array(x) - STEP * t)) / (2 * STEP)
-        assert_within("tangent", evaluate(pushed, x, t), np.asarray(tangent, object), drift_of(pushed, [x, t])[0], widest)
+        assert_within(
+            "tangent", evaluate(pushed, x, t), np.asarray(tangent, object), drift_of(pushed, [x, t])[0], widest
+        )
         if order > 1:
             twice = simplify(reverse(pulled, [0]))
             assert_within("second", evaluate(twice, x, g, t), differences(along), drift_of(twice, [x, g, t])[0], widest)

@@ -7,7 +7,6 @@ from typing import Any
 import mpmath as mp
 import numpy as np
 import pytest
-
 from gradwitness.reference_engine import ParameterError, ShapeError, grad, hessian, jacobian, jvp, ops, vjp
 from gradwitness.reference_engine.evaluate import Plan
 from gradwitness.reference_engine.rounding import spread
@@ -69,7 +68,9 @@ def test_tiny_and_huge_data_keep_their_digits(name: str, scale: float, against_m
     against_mpmath(*CASES[name], GRID * scale)
 
 
-@pytest.mark.parametrize("row", [[2.0, 0.0, -3.0, 0.5], [0.0, 0.0, 2.0, 3.0], [0.0, 0.0, 0.0, 2.0], [1.0, 2.0, -1.0, 3.0]])
+@pytest.mark.parametrize(
+    "row", [[2.0, 0.0, -3.0, 0.5], [0.0, 0.0, 2.0, 3.0], [0.0, 0.0, 0.0, 2.0], [1.0, 2.0, -1.0, 3.0]]
+)
 def test_a_product_is_exact_at_any_number_of_zeros_to_second_order(row: list[float], against_mpmath: Any) -> None:
     against_mpmath(lambda x: ops.prod(x, 0), lambda x: np.prod(x, axis=0), row)
 
