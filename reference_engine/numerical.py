@@ -25,8 +25,8 @@ CENTRAL_STEP = EPSILON ** (1 / 3)
 COMPLEX_STEP = 1e-30
 RIDDERS_START, RIDDERS_SHRINK, RIDDERS_COLUMNS = 0.1, 1.4, 12  # Ridders 1982; Numerical Recipes, sec. 5.7
 NOT_ANALYTIC = frozenset(
-    "abs ceil choice clip copysign equal floor floor_divide fmax fmin fmod greater greater_equal heaviside less less_equal"
-    " max max_pool maximum min minimum nan_to_num norm relu remainder round sign sort trunc".split()
+    "abs ceil choice clip copysign equal floor floor_divide fmax fmin fmod greater greater_equal heaviside less"
+    " less_equal max max_pool maximum min minimum nan_to_num norm relu remainder round sign sort trunc".split()
 )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..registry import CONSTANT
 from ..tracing import Tracer, bind
-from .choice import choice
+from .choice import choice, is_everywhere
 from .declare import elementwise
 
 CALCULUS = "Spivak, Calculus, ch. 10"
@@ -104,16 +104,28 @@ def where(condition: Any, a: Any, b: Any) -> Any:
     return bind("where", condition, a, b)
 
 
-def _kinked_sign(x: Any) -> Any:
+def _signed(x: Any, weight: Any) -> Any:
+    y = np.asarray(np.sign(x))
+    if not is_everywhere(weight, 0.5):
+        zero = np.equal(x, 0.0)
+        y[zero] = 2.0 * weight[zero] - 1.0
+    return y
+
+
+signed = elementwise(
+    "sign_or_choice", _signed, CONSTANT, CONSTANT, source="DLMF front matter, sgn x", draw=False, ulps=0.0
+)
+
+
+def kinked_sign(x: Any) -> Any:
     """sgn x, and 2θ - 1 at 0, where every slope of |x| in [-1, 1] is legitimate (Clarke); ours is 0, of least norm."""
-    zero = equal_zero(x)
-    return where(zero, 2.0 * choice(zero, 0.5) - 1.0, sign(x))
+    return signed(x, choice(equal_zero(x), 0.5))
 
 
 abs = elementwise(  # noqa: A001 - the array API's name
     "abs",
     np.abs,
-    lambda y, x: _kinked_sign(x),
+    lambda y, x: kinked_sign(x),
     torch="abs",
     source="Clarke, Optimization and Nonsmooth Analysis, ex. 2.2.2",
     ulps=0.0,
@@ -122,7 +134,7 @@ abs = elementwise(  # noqa: A001 - the array API's name
 
 def _copysign_slope(a: Any, b: Any) -> Any:
     """±1, the sign of a times that of b; at a = 0 |a| has its kink: every slope in [-1, 1] is legitimate, ours is 0."""
-    return _kinked_sign(a) * copysign(1.0, b)
+    return kinked_sign(a) * copysign(1.0, b)
 
 
 # In b the value jumps at 0 and is constant elsewhere.

@@ -1,8 +1,8 @@
 """`choice`: the one place where a rule leaves open which of several legitimate derivatives it returns.
 
-At a kink the generalised derivative is a set. A rule writes `choice(mask, default)`, a weight θ in [0, 1] at the entries of
-`mask`; `default` is the documented choice of this engine (the element of least norm), and `generalized` evaluates the
-same program with other weights to see the whole set.
+At a kink the generalised derivative is a set. A rule writes `choice(mask, default)`, a weight θ in [0, 1] at the
+entries of `mask`; `default` is the documented choice of this engine (the element of least norm), and `generalized`
+evaluates the same program with other weights to see the whole set.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ def _infer(mask: Any, **params: Any) -> Any:
 PRIMITIVES.declare(
     Primitive(
         name="choice",
-        forward=lambda mask, *, default, site: np.full(np.shape(mask), default),
+        # One number seen through strides of 0: as cheap as nothing where no other choice is asked for. `view` keeps its
+        # memory from being written to.
+        forward=lambda mask, *, default, site: np.broadcast_to(np.float64(default), np.shape(mask)),
+        view=True,
         infer=_infer,
         rules=(CONSTANT,),
         kind=GENERAL,
@@ -51,7 +54,8 @@ def _site(mask: Any) -> int:
 
 
 def choice(mask: Any, default: float) -> Any:
-    """θ in [0, 1] at the entries of the Boolean `mask`, a constant under differentiation; `default` unless another choice is asked for.
+    """θ in [0, 1] at the entries of the Boolean `mask`, a constant under differentiation; `default` unless another
+    choice is asked for.
 
     mask: any shape -> the same shape. Dimensionless.
     """
@@ -64,3 +68,8 @@ def tie_weights(mask: Any, axes: tuple[int, ...]) -> Any:
     mask: any shape -> the same shape. Dimensionless.
     """
     return bind("tie_weights", mask, axes=axes, site=_site(mask))
+
+
+def is_everywhere(weight: Any, number: float) -> bool:
+    """Whether a weight is the plain default `number` seen through strides of 0, or empty."""
+    return not weight.size or (not any(weight.strides) and weight.flat[0] == number)

@@ -192,7 +192,8 @@ SLOPE_TO_REPAIR = 0.19
 
 def _tanh_slope(y: Any, x: Any) -> Any:
     """1 - tanh² x = 4 e / (1 + e)², e = exp(-2|x|), where it is small; 1 - y² where that is as good and cheaper."""
-    s = np.asarray(1.0 - y * y)
+    s = np.asarray(y * y)
+    np.subtract(1.0, s, out=s)
     small = np.flatnonzero(s < SLOPE_TO_REPAIR)
     if small.size:
         e = np.exp(-2.0 * np.abs(np.broadcast_to(x, s.shape).ravel()[small]))

@@ -15,8 +15,7 @@ from scipy import special
 from ..errors import ParameterError
 from ..registry import NOT_WRITTEN
 from ..tracing import bind
-from .arithmetic import negative, reciprocal, sign, square, where
-from .choice import choice
+from .arithmetic import kinked_sign, negative, reciprocal, sign, square, where
 from .comparison import equal
 from .declare import elementwise, inner_rounding
 from .exponential import exp
@@ -268,18 +267,12 @@ bessel_moment = elementwise(
 )
 
 
-def _slope_of_size(x: Any) -> Any:
-    """∂|x|/∂x. At 0 every slope in [-1, 1] is legitimate; ours is 0."""
-    zero = equal(x, 0.0)
-    return where(zero, 2.0 * choice(zero, 0.5) - 1.0, sign(x))
-
-
 # e^-|x| I₀(x) has a kink at 0. I₁ - I₀ cancels for large x; -D₁ is that difference.
 i0e = elementwise(
     "i0e",
     special.i0e,
-    lambda y, x: negative(_slope_of_size(x) * bessel_moment(bind("abs", x), n=1)),
-    lossy=(lambda y, x: i1e(x) - _slope_of_size(x) * y,),
+    lambda y, x: negative(kinked_sign(x) * bessel_moment(bind("abs", x), n=1)),
+    lossy=(lambda y, x: i1e(x) - kinked_sign(x) * y,),
     torch="torch.special.i0e({0})",
     source="DLMF 10.32.1: e⁻ˣ I₀(x) = D₀(x), D_n' = -D_(n+1)",
     ulps=4.0,
