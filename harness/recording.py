@@ -31,12 +31,13 @@ class Ref:
 
 @dataclass(slots=True)
 class Recorded:
-    """One value of the run, in float64 (complex128, bool, int64), with the dtype that PyTorch held it in."""
+    """One value of the run, in float64 (complex128, bool, int64), with the dtype and the (shape, stride, offset) that PyTorch held it in."""
 
     value: np.ndarray[Any, Any]
     dtype: torch.dtype
     maker: int | None
     is_leaf_input: bool = False
+    geometry: Any = None
 
     @property
     def is_float(self) -> bool:
@@ -132,7 +133,7 @@ class Recorder(TorchDispatchMode):
     def variable(self, t: torch.Tensor, maker: int | None = None) -> int:
         """A new variable holding the present value of `t`."""
         index = len(self.recording.variables)
-        self.recording.variables.append(Recorded(to_numpy(t), t.dtype, maker))
+        self.recording.variables.append(Recorded(to_numpy(t), t.dtype, maker, geometry=_geometry(t)))
         storage = _storage(t)
         self._known[id(t)] = _Known(t, index, self._versions.get(storage, 0))
         self._members.setdefault(storage, set()).add(id(t))
@@ -159,7 +160,8 @@ class Recorder(TorchDispatchMode):
     def _pseudo(self, name: str, args: tuple[Any, ...], t: torch.Tensor, sequence: int, value: Any = None) -> int:
         """A call of our own that moves data between a tensor and its flat storage."""
         index = len(self.recording.variables)
-        self.recording.variables.append(Recorded(to_numpy(t) if value is None else value, t.dtype, len(self.recording.calls)))
+        value = to_numpy(t) if value is None else value
+        self.recording.variables.append(Recorded(value, t.dtype, len(self.recording.calls), geometry=_geometry(t)))
         self.recording.calls.append(Call(name, "strided", None, args, {}, (index,), sequence, True, ""))
         return index
 
@@ -170,19 +172,23 @@ class Recorder(TorchDispatchMode):
         if storage in self._flat or not any(_geometry(self._known[i].tensor) != _geometry(t) for i in others):
             return
         whole = _whole(t)
-        members = sorted((self._known[i] for i in others | {id(t)} if i in self._known), key=lambda k: -k.tensor.numel())
+        members = sorted(
+            (self._known[i] for i in others | {id(t)} if i in self._known), key=lambda k: -k.tensor.numel()
+        )
         flat = len(self.recording.variables)
         self.recording.variables.append(Recorded(to_numpy(whole), t.dtype, None))
         base = members[0]
         if base.tensor.dtype == t.dtype and self.recording.variables[base.variable].is_float:
-            flat = self._pseudo("storage::write", (Ref(flat), Ref(base.variable), _geometry(base.tensor)), whole, sequence)
+            flat = self._pseudo(
+                "storage::write", (Ref(flat), Ref(base.variable), _geometry(base.tensor)), whole, sequence
+            )
         self._flat[storage] = flat
 
     def _after_write(self, t: torch.Tensor, call: int, sequence: int) -> int:
         """Give `t` a new variable, and its storage too, if others look at it."""
         storage = _storage(t)
         index = len(self.recording.variables)
-        self.recording.variables.append(Recorded(to_numpy(t), t.dtype, call))
+        self.recording.variables.append(Recorded(to_numpy(t), t.dtype, call, geometry=_geometry(t)))
         version = self._versions.get(storage, 0) + 1
         twins = [i for i in self._members.get(storage, set()) if _geometry(self._known[i].tensor) == _geometry(t)]
         self._versions[storage] = version
@@ -222,10 +228,22 @@ class Recorder(TorchDispatchMode):
         hidden = [v for i, v in fresh.items() if v not in outputs]
         name = func._schema.name
         self.recording.calls.append(
-            Call(name, func._overloadname, func, refs_args, refs_kwargs, (*outputs, *hidden), sequence, torch.is_grad_enabled(), _where())
+            Call(
+                name,
+                func._overloadname,
+                func,
+                refs_args,
+                refs_kwargs,
+                (*outputs, *hidden),
+                sequence,
+                torch.is_grad_enabled(),
+                _where(),
+            )
         )
         for storage, index, t in self._pending:
-            self._flat[storage] = self._pseudo("storage::write", (Ref(self._flat[storage]), Ref(index), _geometry(t)), _whole(t), sequence)
+            self._flat[storage] = self._pseudo(
+                "storage::write", (Ref(self._flat[storage]), Ref(index), _geometry(t)), _whole(t), sequence
+            )
         del leaves
         return result
 
@@ -235,6 +253,8 @@ def _storage(t: torch.Tensor) -> int:
 
 
 def _geometry(t: torch.Tensor) -> tuple[tuple[int, ...], tuple[int, ...], int]:
+    if t.layout != torch.strided:
+        return tuple(t.shape), (), 0
     return tuple(t.shape), t.stride(), t.storage_offset()
 
 

@@ -39,7 +39,10 @@ class Witnessed:
     def program(self, wrt: list[int], outputs: list[int], name: str = "f") -> Program:
         """The whole run as a program from the recorded variables `wrt` to `outputs`. Constant outputs are constants of the program."""
         inputs = tuple(self.tracers[i].variable for i in wrt)
-        results = [self.tracers[o] if o in self.tracers else self.builder.lift(self.recording.variables[o].value) for o in outputs]
+        results = [
+            self.tracers[o] if o in self.tracers else self.builder.lift(self.recording.variables[o].value)
+            for o in outputs
+        ]
         program = self.builder.finish(results, name)
         constants = dict(program.constants)
         for variable in program.inputs:
@@ -128,7 +131,10 @@ def _lower(seen: Witnessed, number: int, call: Call) -> None:
     if lowering is None:
         seen.unsupported[number] = f"{call.qualified}: no rule in the witness"
     else:
-        site = CallSite(call.qualified, outputs, str(first.dtype).removeprefix("torch."))
+        geometries = tuple(recording.variables[i].geometry for i in call.references())
+        site = CallSite(
+            call.qualified, outputs, str(first.dtype).removeprefix("torch."), lambda a: _number(seen, a), geometries
+        )
 
         def argument(a: Any) -> Any:
             return _argument(seen, a.index) if isinstance(a, Ref) else a
@@ -144,7 +150,9 @@ def _lower(seen: Witnessed, number: int, call: Call) -> None:
         if o is None or not recording.variables[o].is_float:
             continue
         if isinstance(r, Tracer) and r.shape != recording.variables[o].value.shape:
-            seen.unsupported[number] = f"{call.qualified}: the rule gives shape {r.shape}, the run gave {recording.variables[o].value.shape}"
+            seen.unsupported[number] = (
+                f"{call.qualified}: the rule gives shape {r.shape}, the run gave {recording.variables[o].value.shape}"
+            )
         elif isinstance(r, Tracer):
             seen.tracers[o] = r
             seen.values.setdefault(r.variable, recording.variables[o].value)
@@ -154,6 +162,17 @@ def _lower(seen: Witnessed, number: int, call: Call) -> None:
                 _enter(seen, o)
                 seen.opaque.append(seen.tracers[o].variable)
     seen.spans[number] = (start, len(seen.builder.equations))
+
+
+def _number(seen: Witnessed, argument: Any) -> Any:
+    """The recorded number of an argument of a lowering."""
+    if not isinstance(argument, Tracer):
+        return np.asarray(argument)
+    return (
+        seen.values[argument.variable]
+        if argument.variable in seen.values
+        else seen.builder.constants[argument.variable]
+    )
 
 
 def _argument(seen: Witnessed, index: int) -> Any:

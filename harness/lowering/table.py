@@ -29,12 +29,15 @@ class CallSite:
     """What a lowering may know about the recorded call beside its arguments.
 
     outputs: the recorded outputs as NumPy arrays (None where not a tensor): decisions such as indices and masks are taken from here.
-    shapes: their shapes. dtype: name of the dtype of the first output, "float32" for example.
+    number_of: the recorded number of an argument (a traced one has none of its own), to check a decision of PyTorch's against it.
+    geometries: (shape, stride, offset) of every tensor argument, for operations that read storage. dtype: name of the dtype of the first output, "float32" for example.
     """
 
     name: str
     outputs: tuple[Any, ...]
     dtype: str
+    number_of: Callable[[Any], Any] = np.asarray
+    geometries: tuple[Any, ...] = ()
 
     @property
     def shape(self) -> tuple[int, ...]:
