@@ -1,4 +1,6 @@
-"""A campaign: units of work on worker processes with time limits, collected into one frame, findings and a report. It never raises on a difference."""
+"""A campaign: units of work on worker processes with time limits, collected into one frame, findings and a report. It
+never raises on a difference.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +17,10 @@ from typing import Any
 import pandas as pd
 
 from ..reports.schema import frame_from_rows
+from .errors import UsageError
 from .findings import Candidate, grouped, repaired
 from .known import KnownIssue, load
 from .modes import MODES, accepted_mode
-from .errors import UsageError
 from .units import BLOCK, Unit, UnitResult, run_unit
 
 SOURCES = ("generated", "opinfo", "all")
@@ -29,7 +31,9 @@ DEFAULT_CASES = 400
 
 @dataclass(frozen=True)
 class Options:
-    """What a campaign runs. cases: generated programs. samples: per op_db entry and mode, None for all at order 1 and two above."""
+    """What a campaign runs. cases: generated programs. samples: per op_db entry and mode, None for all at order 1 and
+    two above.
+    """
 
     source: str = "all"
     modes: tuple[str, ...] = MODES
@@ -47,9 +51,15 @@ class Options:
             accepted_mode(mode)
         for name in ("cases", "workers"):
             if getattr(self, name) < (1 if name == "workers" else 0):
-                raise UsageError(f"run: --{name} {getattr(self, name)}; accepted are whole numbers from {1 if name == 'workers' else 0}. Correct the number.")
+                raise UsageError(
+                    f"run: --{name} {getattr(self, name)}; accepted are whole numbers from "
+                    f"{1 if name == 'workers' else 0}. Correct the number."
+                )
         if self.samples is not None and self.samples < 1:
-            raise UsageError(f"run: --samples {self.samples}; accepted are whole numbers from 1. Correct the number, or leave it out for the default.")
+            raise UsageError(
+                f"run: --samples {self.samples}; accepted are whole numbers from 1. Correct the number, or leave it "
+                f"out for the default."
+            )
         return self
 
 
@@ -78,16 +88,35 @@ def units(options: Options) -> list[Unit]:
         names = [e.name for e in entries()]
         unknown = [n for n in options.only if n not in names]
         if unknown:
-            raise UsageError(f"run: --only {', '.join(unknown)}: not among the {len(names)} entries of op_db; accepted are names such as {names[0]} and {names[-1]}. Check the spelling.")
-        work += [Unit("opinfo", n, options.modes, options.seed, samples=options.samples) for n in names if not options.only or n in options.only]
+            raise UsageError(
+                f"run: --only {', '.join(unknown)}: not among the {len(names)} entries of op_db; accepted are names "
+                f"such as {names[0]} and {names[-1]}. Check the spelling."
+            )
+        work += [
+            Unit("opinfo", n, options.modes, options.seed, samples=options.samples)
+            for n in names
+            if not options.only or n in options.only
+        ]
     if options.source in ("generated", "all") and not options.only:
         for number in range((options.cases + BLOCK - 1) // BLOCK):
-            work.append(Unit("generated", f"block {number}", options.modes, options.seed, number, min(BLOCK, options.cases - number * BLOCK)))
+            work.append(
+                Unit(
+                    "generated",
+                    f"block {number}",
+                    options.modes,
+                    options.seed,
+                    number,
+                    min(BLOCK, options.cases - number * BLOCK),
+                )
+            )
     return work
 
 
-def run_campaign(options: Options, progress: Callable[[int, int, str], None] | None = None, known: Sequence[KnownIssue] | None = None) -> Campaign:
-    """Run every unit on worker processes; a unit that crashes its worker or exceeds its time ends in one row that says so.
+def run_campaign(
+    options: Options, progress: Callable[[int, int, str], None] | None = None, known: Sequence[KnownIssue] | None = None
+) -> Campaign:
+    """Run every unit on worker processes; a unit that crashes its worker or exceeds its time ends in one row that says
+    so.
 
     progress: called with (done, total, name). Counts do not depend on `workers`.
     """
@@ -105,7 +134,12 @@ def run_campaign(options: Options, progress: Callable[[int, int, str], None] | N
         if f is not None:
             r["finding"], r["known"] = f["id"], f["known"]
     frame = frame_from_rows(rows)
-    compared = [(str(n), str(r["mode"]), str(r["runner"]), str(r["dtype"])) for r in rows for n in (r.get("op"), r.get("culprit") or r.get("program")) if n]
+    compared = [
+        (str(n), str(r["mode"]), str(r["runner"]), str(r["dtype"]))
+        for r in rows
+        for n in (r.get("op"), r.get("culprit") or r.get("program"))
+        if n
+    ]
     filtered = Counter[str]()
     for result in results:
         filtered.update(result.filtered)
@@ -150,10 +184,46 @@ def _result(unit: Unit, future: Any) -> UnitResult:
         verdict, message = "timeout", f"no result within {UNIT_SECONDS:.0f} s"
     except ProcessExpired as error:
         verdict, message = "crashed", f"the worker process ended with exit code {error.exitcode}"
-    row = {"case": f"{unit.source}/{unit.name}", "source": unit.source, "op": unit.name, "runner": "autograd", "dtype": "float64", "mode": "R", "verdict": verdict, "message": message}
+    row = {
+        "case": f"{unit.source}/{unit.name}",
+        "source": unit.source,
+        "op": unit.name,
+        "runner": "autograd",
+        "dtype": "float64",
+        "mode": "R",
+        "verdict": verdict,
+        "message": message,
+    }
     case = {"format": 1, "kind": unit.source, "entry": unit.name, "sample": 0, "mode": "R", "seed": unit.seed}
-    candidate = Candidate(unit.name, unit.name, "R", "autograd", "float64", verdict, float("nan"), 0, 0, float("nan"), float("nan"), message, case)
-    coverage = [{"name": unit.name, "source": unit.source, "status": "not covered", "comparisons": 1, "verdict": verdict, "reason": message}] if unit.source == "opinfo" else []
+    candidate = Candidate(
+        unit.name,
+        unit.name,
+        "R",
+        "autograd",
+        "float64",
+        verdict,
+        float("nan"),
+        0,
+        0,
+        float("nan"),
+        float("nan"),
+        message,
+        case,
+    )
+    coverage = (
+        [
+            {
+                "name": unit.name,
+                "source": unit.source,
+                "status": "not covered",
+                "comparisons": 1,
+                "verdict": verdict,
+                "reason": message,
+            }
+        ]
+        if unit.source == "opinfo"
+        else []
+    )
     return UnitResult(unit, [row], [candidate], coverage)
 
 
@@ -171,7 +241,8 @@ def environment() -> dict[str, Any]:
 
     data: dict[str, Any] = {
         "torch_version": torch.__version__,
-        "versions": {n: found(n) for n in ("gradwitness", "torch", "numpy", "scipy", "pandas", "hypothesis")} | {"python": platform.python_version()},
+        "versions": {n: found(n) for n in ("gradwitness", "torch", "numpy", "scipy", "pandas", "hypothesis")}
+        | {"python": platform.python_version()},
         "platform": platform.platform(),
         "threads": torch.get_num_threads(),
     }
@@ -186,15 +257,29 @@ def untested(torch_version: str) -> str:
     if torch_version.startswith(tuple(f"{series}." for series in TESTED)):
         return ""
     return (
-        f"torch {torch_version} is not a version gradwitness was tested against (tested: {', '.join(f'{s}.x' for s in TESTED)}). Comparisons run as usual; "
-        "known issues and documented conventions were written for the tested versions, so look at each new finding before you report it."
+        f"torch {torch_version} is not a version gradwitness was tested against (tested: "
+        f"{', '.join(f'{s}.x' for s in TESTED)}). Comparisons run as usual; "
+        "known issues and documented conventions were written for the tested versions, so look at each new finding "
+        "before you report it."
     )
 
 
-def write(campaign: Campaign, out: Path, lockstep: dict[str, Any] | None, pitfalls: Sequence[dict[str, Any]], command: str) -> Path:
+def write(
+    campaign: Campaign, out: Path, lockstep: dict[str, Any] | None, pitfalls: Sequence[dict[str, Any]], command: str
+) -> Path:
     """Write the report of a campaign into `out`."""
     from ..reports import write_report
     from .judging import THRESHOLD
 
     metadata = {**campaign.metadata, "command": command, "threshold": THRESHOLD}
-    return Path(write_report(campaign.frame, out, metadata=metadata, findings=campaign.findings, coverage=campaign.coverage, lockstep=lockstep, pitfalls=pitfalls))
+    return Path(
+        write_report(
+            campaign.frame,
+            out,
+            metadata=metadata,
+            findings=campaign.findings,
+            coverage=campaign.coverage,
+            lockstep=lockstep,
+            pitfalls=pitfalls,
+        )
+    )

@@ -1,7 +1,7 @@
 """`case.json`: one comparison as plain data, so that it can be kept, sent and replayed.
 
-Three kinds: "call" (one ATen call with its arguments), "generated" (a Program with its inputs), "opinfo" (an entry of op_db and the
-number of its sample).
+Three kinds: "call" (one ATen call with its arguments), "generated" (a Program with its inputs), "opinfo" (an entry of
+op_db and the number of its sample).
 """
 
 from __future__ import annotations
@@ -61,26 +61,44 @@ def read_case(path: Path) -> dict[str, Any]:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise CaseError(f"replay: {path} could not be read ({error.strerror}); accepted is a case.json of a report's findings folder. Check the path.") from error
+        raise CaseError(
+            f"replay: {path} could not be read ({error.strerror}); accepted is a case.json of a report's findings "
+            f"folder. Check the path."
+        ) from error
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise CaseError(f"replay: {path} is not JSON ({error}); accepted is a case.json as `gradwitness run` writes it. Restore the file, or run again.") from error
+        raise CaseError(
+            f"replay: {path} is not JSON ({error}); accepted is a case.json as `gradwitness run` writes it. Restore "
+            f"the file, or run again."
+        ) from error
     if not isinstance(data, dict) or data.get("kind") not in ("call", "generated", "opinfo"):
         found = data.get("kind") if isinstance(data, dict) else type(data).__name__
-        raise CaseError(f"replay: {path} has kind {found!r}; accepted are 'call', 'generated' and 'opinfo'. Use a case.json as `gradwitness run` writes it.")
+        raise CaseError(
+            f"replay: {path} has kind {found!r}; accepted are 'call', 'generated' and 'opinfo'. Use a case.json as "
+            f"`gradwitness run` writes it."
+        )
     if data.get("mode") not in MODES:
-        raise CaseError(f"replay: {path} has mode {data.get('mode')!r}; accepted are {', '.join(MODES)}. Restore the file.")
+        raise CaseError(
+            f"replay: {path} has mode {data.get('mode')!r}; accepted are {', '.join(MODES)}. Restore the file."
+        )
     return data
 
 
 def call_from_json(data: Mapping[str, Any]) -> Subject:
-    """The subject of a case of kind "call". Raises CaseError for an operation this torch lacks or arguments that cannot be read."""
+    """The subject of a case of kind "call". Raises CaseError for an operation this torch lacks or arguments that cannot
+    be read.
+    """
     try:
         namespace, _, name = data["operation"].partition("::")
         func = getattr(getattr(getattr(torch.ops, namespace), name), data["overload"] or "default")
-        flat, tree = tree_flatten(([_from_json(a) for a in data["args"]], {k: _from_json(a) for k, a in data["kwargs"].items()}))
+        flat, tree = tree_flatten(
+            ([_from_json(a) for a in data["args"]], {k: _from_json(a) for k, a in data["kwargs"].items()})
+        )
         seed = int(data["seed"])
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-        raise CaseError(f"replay: the call could not be read ({type(error).__name__}: {error}); accepted is a case.json as `gradwitness run` writes it. Restore the file.") from error
+        raise CaseError(
+            f"replay: the call could not be read ({type(error).__name__}: {error}); accepted is a case.json as "
+            f"`gradwitness run` writes it. Restore the file."
+        ) from error
     positions = [i for i, a in enumerate(flat) if isinstance(a, torch.Tensor) and a.requires_grad]
 
     def call(*tensors: torch.Tensor) -> Any:

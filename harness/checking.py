@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from ..reports.schema import frame_from_rows
 from .comparing import Subject, compare_forward_modes, compare_reverse
-from .errors import GradientMismatch, UnsupportedOperation, UsageError
+from .errors import GradientMismatch, TheirsRaised, UnsupportedOperation, UsageError
 from .judging import worst
 from .modes import accepted_mode
 from .preserving import random_state, untouched
@@ -36,13 +36,15 @@ def check(
 ) -> CheckResult:
     """Compare PyTorch's derivatives of `fn` at `inputs` with the witness's.
 
-    fn: a callable on tensors, or an nn.Module, whose parameters (those that require grad) are differentiated too. inputs: a tensor or a tuple; every floating
-    tensor in it is differentiated, with its own dtype and strides. kwargs: passed on. modes: mode strings, outermost first; R reverse, F forward. dtypes: None
-    for exactly the dtypes given, or names ("float64", "float32") to convert floating inputs and parameters to. wrt: positions of inputs or names of parameters, to
-    narrow. A non-scalar output gets a random cotangent drawn from `seed`.
+    fn: a callable on tensors, or an nn.Module, whose parameters (those that require grad) are differentiated too.
+    inputs: a tensor or a tuple; every floating tensor in it is differentiated, with its own dtype and strides. kwargs:
+    passed on. modes: mode strings, outermost first; R reverse, F forward. dtypes: None for exactly the dtypes given,
+    or names ("float64", "float32") to convert floating inputs and parameters to. wrt: positions of inputs or names of
+    parameters, to narrow. A non-scalar output gets a random cotangent drawn from `seed`.
 
-    Every autograd node is judged on its own, every value and the end-to-end gradients too. Leaves no trace: parameters, .grad, buffers, train flags and random
-    state are as before. Raises UsageError for arguments that are not accepted; what `fn` itself raises becomes a row with verdict `raised`.
+    Every autograd node is judged on its own, every value and the end-to-end gradients too. Leaves no trace:
+    parameters, .grad, buffers, train flags and random state are as before. Raises UsageError for arguments that are
+    not accepted; what `fn` itself raises becomes a row with verdict `raised`.
     """
     for mode in modes:
         accepted_mode(mode)
@@ -51,9 +53,14 @@ def check(
             raise UsageError(f"runner {runner!r}: accepted are {', '.join(RUNNERS)}. Choose one of them.")
     for dtype in dtypes or ():
         if dtype not in DTYPES:
-            raise UsageError(f"dtype {dtype!r}: accepted are {', '.join(DTYPES)}. Choose one of them, or None for the dtypes given.")
+            raise UsageError(
+                f"dtype {dtype!r}: accepted are {', '.join(DTYPES)}. Choose one of them, or None for the dtypes given."
+            )
     if not callable(fn):
-        raise UsageError(f"check: fn is a {type(fn).__name__}; accepted is a callable on tensors or an nn.Module. Pass the function, not its result.")
+        raise UsageError(
+            f"check: fn is a {type(fn).__name__}; accepted is a callable on tensors or an nn.Module. Pass the "
+            f"function, not its result."
+        )
     module = fn if isinstance(fn, torch.nn.Module) else None
     rows = Rows(getattr(fn, "__qualname__", type(fn).__name__), source="user", seed=seed)
     unsupported: dict[str, str] = {}
@@ -66,12 +73,20 @@ def check(
                 start = time.perf_counter()
                 try:
                     with random_state():
-                        found = compare_reverse(subject, rows) if mode == "R" else compare_forward_modes(subject, rows, mode)
-                except UsageError:
-                    raise
-                except Exception as error:  # the user's own exception, shown as theirs
-                    exception = error
-                    rows.add(mode=mode, verdict="raised", message=_theirs(error), dtype=dtype or subject.dtype, seconds=time.perf_counter() - start)
+                        found = (
+                            compare_reverse(subject, rows)
+                            if mode == "R"
+                            else compare_forward_modes(subject, rows, mode)
+                        )
+                except TheirsRaised as error:
+                    exception = error.original
+                    rows.add(
+                        mode=mode,
+                        verdict="raised",
+                        message=error.text,
+                        dtype=subject.dtype,
+                        seconds=time.perf_counter() - start,
+                    )
                     continue
                 culprit = culprit or found.culprit
                 unsupported.update(found.unsupported)
@@ -79,8 +94,11 @@ def check(
     return CheckResult(worst(list(frame["verdict"])), frame, culprit, unsupported, exception=exception)
 
 
-def assert_gradients(fn: Callable[..., Any], inputs: Any, kwargs: Mapping[str, Any] | None = None, **options: Any) -> CheckResult:
-    """As `check`, but raise GradientMismatch (an AssertionError) unless the result is ok, UnsupportedOperation where the witness has no rule.
+def assert_gradients(
+    fn: Callable[..., Any], inputs: Any, kwargs: Mapping[str, Any] | None = None, **options: Any
+) -> CheckResult:
+    """As `check`, but raise GradientMismatch (an AssertionError) unless the result is ok, UnsupportedOperation where
+    the witness has no rule.
 
     Returns the CheckResult.
     """
@@ -92,19 +110,16 @@ def assert_gradients(fn: Callable[..., Any], inputs: Any, kwargs: Mapping[str, A
     if result.verdict == "unsupported":
         raise UnsupportedOperation(
             result.unsupported,
-            f"assert_gradients: the witness has no rule for {', '.join(sorted(result.unsupported))}; accepted are the operations of "
-            "gradwitness.harness.lowering.known_operations(). Check the rest with check(...).explain(), or write the operation differently.",
+            f"assert_gradients: the witness has no rule for {', '.join(sorted(result.unsupported))}; accepted are the "
+            f"operations of "
+            "gradwitness.harness.lowering.known_operations(). Check the rest with check(...).explain(), or write the "
+            "operation differently.",
         )
     raise GradientMismatch(result.explain(), result)
 
 
-def _theirs(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}"[:500]
-
-
 class _converted:
-    """Within it, a module's floating parameters and buffers have another dtype (their tensors are put back afterwards)."""
+    """Within it, a module's floating parameters and buffers have another dtype; `untouched` puts theirs back."""
 
     def __init__(self, module: torch.nn.Module | None, dtype: str | None) -> None:
         self.module, self.dtype = module, dtype
@@ -121,7 +136,9 @@ class _converted:
                         continue
                     if id(t) not in made:
                         copy = t.detach().to(target)
-                        made[id(t)] = torch.nn.Parameter(copy, t.requires_grad) if isinstance(t, torch.nn.Parameter) else copy
+                        made[id(t)] = (
+                            torch.nn.Parameter(copy, t.requires_grad) if isinstance(t, torch.nn.Parameter) else copy
+                        )
                     table[name] = made[id(t)]  # type: ignore[assignment]
 
     def __exit__(self, *_: Any) -> None:
@@ -137,23 +154,32 @@ def _subject(
     dtype: str | None,
     seed: int,
 ) -> Subject:
-    """What is differentiated: leaves made of the floating inputs and the module's parameters, and a function of these alone."""
+    """What is differentiated: leaves made of the floating inputs and the module's parameters, and a function of these
+    alone.
+    """
     args = inputs if isinstance(inputs, tuple) else (inputs,)
     flat, tree = tree_flatten((args, dict(kwargs)))
-    positions = [i for i, a in enumerate(flat) if isinstance(a, torch.Tensor) and (a.is_floating_point() or a.is_complex())]
+    positions = [
+        i for i, a in enumerate(flat) if isinstance(a, torch.Tensor) and (a.is_floating_point() or a.is_complex())
+    ]
     names = _names(fn, module, args, kwargs)
     parameters = [] if module is None else [(n, p) for n, p in module.named_parameters() if p.requires_grad]
     if wrt is not None:
         wanted = set(wrt)
         known = {i for i in range(len(args))} | {n for n, _ in parameters} | set(names)
         if wanted - known:
-            raise UsageError(f"check: wrt={list(wrt)!r} names {sorted(map(str, wanted - known))}, which are neither positions 0 to {len(args) - 1} nor parameters; accepted are these and {sorted(n for n, _ in parameters)}. Correct wrt.")
+            raise UsageError(
+                f"check: wrt={list(wrt)!r} names {sorted(map(str, wanted - known))}, which are neither positions 0 to "
+                f"{len(args) - 1} nor parameters; accepted are these and {sorted(n for n, _ in parameters)}. Correct "
+                f"wrt."
+            )
         owner = [k for k, a in enumerate(args) for _ in tree_flatten(a)[0]]
         positions = [i for i in positions if (i < len(owner) and owner[i] in wanted) or names[i] in wanted]
         parameters = [(n, p) for n, p in parameters if n in wanted]
     if not positions and not parameters:
         raise UsageError(
-            f"check: nothing to differentiate: {len(flat)} arguments of which none is a floating tensor, and no parameter that requires grad; accepted is at least one. "
+            f"check: nothing to differentiate: {len(flat)} arguments of which none is a floating tensor, and no "
+            f"parameter that requires grad; accepted is at least one. "
             "Pass a floating tensor, or set requires_grad on a parameter."
         )
     target = None if dtype is None else DTYPES[dtype]
@@ -173,11 +199,22 @@ def _subject(
         a, k = tree_unflatten(filled, tree)
         return fn(*a, **k)
 
-    return Subject(call, leaves, [p for _, p in parameters], [names[i] for i in positions] + [n for n, _ in parameters], module, seed)
+    return Subject(
+        call,
+        leaves,
+        [p for _, p in parameters],
+        [names[i] for i in positions] + [n for n, _ in parameters],
+        module,
+        seed,
+    )
 
 
-def _names(fn: Callable[..., Any], module: torch.nn.Module | None, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[str]:
-    """A name for every flat argument: the parameter name of the function where there is one, with a number where it is nested."""
+def _names(
+    fn: Callable[..., Any], module: torch.nn.Module | None, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> list[str]:
+    """A name for every flat argument: the parameter name of the function where there is one, with a number where it is
+    nested.
+    """
     try:
         signature = list(inspect.signature(fn if module is None else module.forward).parameters)
     except (TypeError, ValueError):
@@ -215,4 +252,3 @@ def _is_dense(t: torch.Tensor) -> bool:
             return False
         expected *= size
     return True
-

@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_flatten
 
 from ..reference_engine.errors import EngineError
 from ..reference_engine.reverse import reverse
-from .errors import UsageError
+from .errors import TheirsRaised, UsageError
 from .judging import Judgement, Question, judge, worst
 from .local import LocalVerdict, judge_node, judge_values
 from .modes import ask_torch, reference
@@ -31,7 +31,9 @@ PRECISION = ("float64", "float32", "bfloat16", "float16")
 
 @dataclass
 class Subject:
-    """A function of leaves: `call(*inputs)`; `parameters` are leaves it closes over. names: one per input, then one per parameter."""
+    """A function of leaves: `call(*inputs)`; `parameters` are leaves it closes over. names: one per input, then one per
+    parameter.
+    """
 
     call: Callable[..., Any]
     inputs: list[torch.Tensor]
@@ -64,26 +66,34 @@ class Found:
 def record(subject: Subject) -> tuple[Recording, Witnessed, list[int]]:
     """The recorded run of the subject, the witness's reading of it, and the recorded variables of its leaves."""
     with random_state(), untouched(subject.module):
-        recording = capture(subject.call, *subject.inputs)
+        try:
+            recording = capture(subject.call, *subject.inputs)
+        except Exception as error:
+            raise TheirsRaised(error) from error
         leaves = dict(zip([id(t) for t in subject.inputs], recording.inputs, strict=True))
         leaves.update({id(t): index for index, t in recording.leaves.items()})
     outputs = [t for t in recording.torch_outputs if t.is_floating_point() or t.is_complex()]
     if not outputs:
         raise UsageError(
-            f"check: the callable returned {type(recording.result).__name__} without a floating tensor; accepted are tensors, alone or nested in tuples, lists, dictionaries. Return the loss or the outputs."
+            f"check: the callable returned {type(recording.result).__name__} without a floating tensor; accepted are "
+            f"tensors, alone or nested in tuples, lists, dictionaries. Return the loss or the outputs."
         )
     wrt = [leaves.get(id(t), -1) for t in subject.leaves]
     return recording, witness(recording, [v for v in dict.fromkeys(wrt) if v >= 0]), wrt
 
 
 def cotangents(outputs: Sequence[torch.Tensor], seed: int) -> list[torch.Tensor | None]:
-    """1 for a single scalar; otherwise standard normal numbers drawn from the seed. None for outputs that are not floating."""
+    """1 for a single scalar; otherwise standard normal numbers drawn from the seed. None for outputs that are not
+    floating.
+    """
     generator = torch.Generator().manual_seed(seed)
     floating = [t for t in outputs if t.is_floating_point() or t.is_complex()]
     if len(floating) == 1 and floating[0].dim() == 0:
         return [torch.ones_like(t) if t is floating[0] else None for t in outputs]
     return [
-        torch.randn(t.shape, generator=generator, dtype=torch.float64).to(t.dtype).to(t.device) if t.is_floating_point() or t.is_complex() else None
+        torch.randn(t.shape, generator=generator, dtype=torch.float64).to(t.dtype).to(t.device)
+        if t.is_floating_point() or t.is_complex()
+        else None
         for t in outputs
     ]
 
@@ -94,8 +104,15 @@ def compare_reverse(subject: Subject, rows: Rows) -> Found:
     recording, seen, wrt = record(subject)
     c = cotangents(recording.torch_outputs, subject.seed)
     nodes = nodes_of(recording)
-    gradients = run_backward(recording, nodes, subject.leaves, c)
-    found = Found(recording=recording, seen=seen, unsupported={recording.calls[i].qualified: why for i, why in seen.unsupported.items()})
+    try:
+        gradients = run_backward(recording, nodes, subject.leaves, c)
+    except Exception as error:
+        raise TheirsRaised(error) from error
+    found = Found(
+        recording=recording,
+        seen=seen,
+        unsupported={recording.calls[i].qualified: why for i, why in seen.unsupported.items()},
+    )
     local: list[tuple[LocalVerdict, Node | None]] = [(v, None) for v in judge_values(seen, subject.seed)]
     local += [(v, n) for n in nodes for v in judge_node(seen, n, subject.seed)]
     for v, _ in local:
@@ -131,7 +148,9 @@ def _culprit(v: LocalVerdict, node: Node | None) -> Culprit:
         if code is not None:
             where = f"{code.co_filename}:{code.co_firstlineno}"
     file, _, line = where.rpartition(":")
-    return Culprit(v.operation, file, int(line) if line.isdigit() else 0, j.entry, j.torch_value, j.reference, "R", called)
+    return Culprit(
+        v.operation, file, int(line) if line.isdigit() else 0, j.entry, j.torch_value, j.reference, "R", called
+    )
 
 
 def _globally(
@@ -151,16 +170,29 @@ def _globally(
     if seen.unsupported:
         text = "; ".join(sorted(set(seen.unsupported.values())))
         for name in subject.names:
-            rows.add(mode="R", quantity="derivative", order=1, wrt=name, dtype=subject.dtype, verdict="unsupported", message=text)
+            rows.add(
+                mode="R",
+                quantity="derivative",
+                order=1,
+                wrt=name,
+                dtype=subject.dtype,
+                verdict="unsupported",
+                message=text,
+            )
         return
     program = seen.program(used, [v for v, _ in outputs])
     inputs = [*[recording.variables[v].value for v in used], *[to_numpy(g) for _, g in outputs if g is not None]]
     reached = set(program.variables())
-    known = {v: x for v, x in seen.values.items() if v in reached and v not in program.inputs and v not in program.constants}
+    known = {
+        v: x for v, x in seen.values.items() if v in reached and v not in program.inputs and v not in program.constants
+    }
     positions = list(range(len(used)))
     plan, given = started(program, f"global {len(used)}", lambda p: reverse(p, positions), inputs, known)
     lossy = started(program, f"global lossy {len(used)}", lambda p: reverse(p, positions, lossy=True), inputs, known)
-    dtype = max((str(recording.variables[v].dtype).removeprefix("torch.") for v in seen.tracers), key=lambda d: PRECISION.index(d) if d in PRECISION else 0)
+    dtype = max(
+        (str(recording.variables[v].dtype).removeprefix("torch.") for v in seen.tracers),
+        key=lambda d: PRECISION.index(d) if d in PRECISION else 0,
+    )
     answers, missing = [], []
     for v in used:
         which = [g for w, g in zip(wrt, gradients, strict=True) if w == v]
@@ -181,15 +213,25 @@ def _globally(
 
 
 def compare_forward_modes(subject: Subject, rows: Rows, mode: str) -> Found:
-    """Any other mode: PyTorch's answer for the whole callable against the witness's reading of its recorded run (float64)."""
+    """Any other mode: PyTorch's answer for the whole callable against the witness's reading of its recorded run
+    (float64).
+    """
     start = time.perf_counter()
     recording, seen, wrt = record(subject)
-    found = Found(recording=recording, seen=seen, unsupported={recording.calls[i].qualified: why for i, why in seen.unsupported.items()})
+    found = Found(
+        recording=recording,
+        seen=seen,
+        unsupported={recording.calls[i].qualified: why for i, why in seen.unsupported.items()},
+    )
     order = len(mode)
     wanted = [i for i, v in enumerate(recording.outputs) if v in seen.tracers]
     common = {"mode": mode, "quantity": "derivative", "order": order, "dtype": subject.dtype}
     if subject.dtype != "float64":
-        rows.add(**common, verdict="unsupported", message=f"mode {mode} is compared in float64; convert the inputs with dtypes=('float64',)")
+        rows.add(
+            **common,
+            verdict="unsupported",
+            message=f"mode {mode} is compared in float64; convert the inputs with dtypes=('float64',)",
+        )
         found.unsupported[f"mode {mode} in {subject.dtype}"] = "only float64"
         return found
     if seen.unsupported:
@@ -215,7 +257,9 @@ def compare_forward_modes(subject: Subject, rows: Rows, mode: str) -> Found:
             answers = ask_torch(flat, [x.detach() for x in leaves], c, t, s, mode)
     except Exception as error:  # PyTorch raised where the witness has an answer: a row, not a crash
         text = " ".join(str(error).split())[:300]
-        rows.add(**common, verdict="raised", message=f"{type(error).__name__}: {text}", seconds=time.perf_counter() - start)
+        rows.add(
+            **common, verdict="raised", message=f"{type(error).__name__}: {text}", seconds=time.perf_counter() - start
+        )
         return found
     program = seen.program([wrt[i] for i in used], [recording.outputs[i] for i in wanted])
     numbers = [[to_numpy(tensors[i]) for i in used] for tensors in (leaves, t, s)]
@@ -227,7 +271,9 @@ def compare_forward_modes(subject: Subject, rows: Rows, mode: str) -> Found:
         return found
     if mode in ("F", "FF"):
         names = [f"output {i}" for i in wanted]
-        question.answers = [np.zeros(to_numpy(g).shape) if a is None else to_numpy(a) for a, g in zip(answers, c, strict=True)]
+        question.answers = [
+            np.zeros(to_numpy(g).shape) if a is None else to_numpy(a) for a, g in zip(answers, c, strict=True)
+        ]
     else:
         names = [subject.names[i] for i in used]
         question.answers = [np.zeros(leaves[i].shape) if answers[i] is None else to_numpy(answers[i]) for i in used]  # type: ignore[arg-type]

@@ -33,3 +33,18 @@ class GradientMismatch(AssertionError):
     def __init__(self, message: str, result: object = None) -> None:
         super().__init__(message)
         self.result = result
+
+
+class TheirsRaised(Exception):
+    """The code under test, or PyTorch while running it, raised `original`; internal to the harness, never seen by
+    users.
+    """
+
+    def __init__(self, original: BaseException) -> None:
+        super().__init__(str(original))
+        self.original = original
+
+    @property
+    def text(self) -> str:
+        """The exception on one line, shown as theirs."""
+        return f"{type(self.original).__name__}: {' '.join(str(self.original).split())}"[:500]

@@ -1,4 +1,6 @@
-"""Findings: what differs, grouped by operation, mode and runner, each with its smallest case and a script that proves it."""
+"""Findings: what differs, grouped by operation, mode and runner, each with its smallest case and a script that proves
+it.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ FAILING = ("mismatch", "crashed", "timeout", "raised", "accepted")
 
 @dataclass
 class Candidate:
-    """One comparison that differs, with all that a finding needs. case: JSON-able; script: text of repro.py, "" if there is none."""
+    """One comparison that differs, with all that a finding needs. case: JSON-able; script: text of repro.py, "" if
+    there is none.
+    """
 
     op: str
     culprit: str
@@ -48,7 +52,9 @@ def identifier(*parts: str) -> str:
 
 
 def grouped(candidates: Iterable[Candidate], issues: Sequence[KnownIssue]) -> list[dict[str, Any]]:
-    """One record per operation, mode, runner and verdict: the smallest candidate, the known issue that covers it, whether it fails the run."""
+    """One record per operation, mode, runner and verdict: the smallest candidate, the known issue that covers it,
+    whether it fails the run.
+    """
     groups: dict[Any, Candidate] = {}
     for c in candidates:
         best = groups.get(c.group)
@@ -58,7 +64,12 @@ def grouped(candidates: Iterable[Candidate], issues: Sequence[KnownIssue]) -> li
     taken: set[str] = set()
     for c in sorted(groups.values(), key=lambda c: (c.culprit, c.op, c.mode, c.verdict)):
         issue = match(issues, (c.culprit, c.op), c.mode, c.runner, c.dtype, c.verdict)
-        name = base = identifier(c.op, c.mode, *(() if c.runner == "autograd" else (c.runner,)), *(() if c.verdict == "mismatch" else (c.verdict,)))
+        name = base = identifier(
+            c.op,
+            c.mode,
+            *(() if c.runner == "autograd" else (c.runner,)),
+            *(() if c.verdict == "mismatch" else (c.verdict,)),
+        )
         number = 2
         while name.lower() in taken:
             name = f"{base}-{number}"
@@ -89,7 +100,9 @@ def grouped(candidates: Iterable[Candidate], issues: Sequence[KnownIssue]) -> li
     return records
 
 
-def repaired(issues: Sequence[KnownIssue], compared: Iterable[tuple[str, str, str, str]], findings: Sequence[dict[str, Any]]) -> list[str]:
+def repaired(
+    issues: Sequence[KnownIssue], compared: Iterable[tuple[str, str, str, str]], findings: Sequence[dict[str, Any]]
+) -> list[str]:
     """Known issues whose operation was compared in one of their modes and none of whose findings showed.
 
     compared: (culprit or op, mode, runner, dtype) of the rows of the run.
@@ -99,7 +112,9 @@ def repaired(issues: Sequence[KnownIssue], compared: Iterable[tuple[str, str, st
     for issue in issues:
         verdict = issue.verdicts[0]
         met = any(issue.covers((op,), mode, runner, dtype, verdict) for op, mode, runner, dtype in seen)
-        shows = any(issue.covers((f["culprit"], f["op"]), f["mode"], f["runner"], f["dtype"], f["verdict"]) for f in findings)
+        shows = any(
+            issue.covers((f["culprit"], f["op"]), f["mode"], f["runner"], f["dtype"], f["verdict"]) for f in findings
+        )
         if met and not shows:
             gone.append(issue.id)
     return gone

@@ -1,7 +1,7 @@
 """The judge: is PyTorch's answer the witness's, to within what rounding explains?
 
-z is PyTorch's error in units of the spread that rounding of the named precision gives the witness's own program. One threshold decides, for every
-operation, mode and precision.
+z is PyTorch's error in units of the spread that rounding of the named precision gives the witness's own program. One
+threshold decides, for every operation, mode and precision.
 """
 
 from __future__ import annotations
@@ -17,21 +17,35 @@ from ..reference_engine.rounding import SMALLEST, UNIT_ROUNDOFF, spread
 
 Array = np.ndarray[Any, Any]
 
-# Calibrated by benchmarks/calibrate_judge.py, recorded in docs/calibration.md: the greatest z of a right answer stays below, and a fault of 1e-6
+# Calibrated by benchmarks/calibrate_judge.py, recorded in docs/calibration.md: the greatest z of a right answer stays
+# below, and a fault of 1e-6
 # (float64) or 1e-3 (float32) in one entry lies above.
 THRESHOLD = 64.0
 SCREENING, SAMPLES = 4, 32  # disturbed runs to screen, and for what the screen suspects
-# With noise of exactly the assumed law the worst z of 1e6 entries is 56 for 4 runs and 5.8 for 32, so what the screen puts above this is measured again.
+# With noise of exactly the assumed law the worst z of 1e6 entries is 56 for 4 runs and 5.8 for 32, so what the screen
+# puts above this is measured again.
 SUSPECT = 16.0
 LARGEST = {"float64": np.finfo(np.float64).max, "float32": float(np.finfo(np.float32).max)}
-ORDER = ("mismatch", "crashed", "timeout", "raised", "accepted", "indeterminate", "unsupported", "inaccurate", "convention", "agree")
+ORDER = (
+    "mismatch",
+    "crashed",
+    "timeout",
+    "raised",
+    "accepted",
+    "indeterminate",
+    "unsupported",
+    "inaccurate",
+    "convention",
+    "agree",
+)
 
 
 @dataclass
 class Judgement:
     """The verdict on one array, and its worst entry.
 
-    z: dimensionless, in units of the spread (0 where there is no error). entry: index of the worst entry, () for a scalar.
+    z: dimensionless, in units of the spread (0 where there is no error). entry: index of the worst entry, () for a
+    scalar.
     """
 
     verdict: str
@@ -67,8 +81,9 @@ class Question:
 def judge(question: Question) -> list[Judgement]:
     """One judgement per output of the question.
 
-    Screens with 4 disturbed runs; what exceeds the threshold is measured again with 32, then held against the lossy rules and against the set of
-    generalised derivatives. Nothing is excused by size: an error outside all of these is a mismatch.
+    Screens with 4 disturbed runs; what exceeds the threshold is measured again with 32, then held against the lossy
+    rules and against the set of generalised derivatives. Nothing is excused by size: an error outside all of these is
+    a mismatch.
     """
     exact = [np.asarray(y) for y in question.plan.run(question.given)]
     answers = [np.asarray(t) for t in question.answers]
@@ -94,7 +109,9 @@ def _settled(t: Array, y: Array) -> Judgement:
         return Judgement("indeterminate", entries=t.size, note="the witness has no number here")
     first = tuple(int(i) for i in np.unravel_index(0, y.shape)) if y.size and y.shape else ()
     value = _number(y[first]) if y.size else 0.0
-    return Judgement("agree", 0.0, first, value, value, entries=t.size, note="" if not bad.any() else "infinite in both")
+    return Judgement(
+        "agree", 0.0, first, value, value, entries=t.size, note="" if not bad.any() else "infinite in both"
+    )
 
 
 def _spreads(question: Question, plan: Plan, given: Sequence[Any], samples: int) -> tuple[list[Array], list[Array]]:
@@ -115,11 +132,17 @@ def _compare(question: Question, exact: list[Array], answers: list[Array], sampl
 
 
 def errors(t: Array, y: Array, s: Array, dtype: str) -> tuple[Array, Array]:
-    """(z, absolute error) entry by entry; z is inf for an error on zero spread and for NaN or Inf against a number, NaN where the witness has none."""
+    """(z, absolute error) entry by entry; z is inf for an error on zero spread and for NaN or Inf against a number, NaN
+    where the witness has none.
+    """
     with np.errstate(all="ignore"):
         error = np.abs(t - y)
         same = (t == y) | (np.isnan(t) & np.isnan(y))
-        overflow = np.isinf(t) & (np.abs(y) >= LARGEST[dtype] * (1 - UNIT_ROUNDOFF[dtype])) & (np.sign(t.real) == np.sign(y.real))
+        overflow = (
+            np.isinf(t)
+            & (np.abs(y) >= LARGEST[dtype] * (1 - UNIT_ROUNDOFF[dtype]))
+            & (np.sign(t.real) == np.sign(y.real))
+        )
         z = np.where(error > 0, error / s, 0.0)
         z = np.where(np.isfinite(t) | same, z, np.inf)
         z = np.where(np.isinf(s) & np.isfinite(t), 0.0, z)
@@ -131,7 +154,12 @@ def errors(t: Array, y: Array, s: Array, dtype: str) -> tuple[Array, Array]:
 
 def _one(t: Array, y: Array, s: Array, dtype: str) -> Judgement:
     if t.shape != y.shape:
-        return Judgement("mismatch", np.inf, note=f"PyTorch's gradient has shape {t.shape}, the derivative has shape {y.shape}", entries=t.size)
+        return Judgement(
+            "mismatch",
+            np.inf,
+            note=f"PyTorch's gradient has shape {t.shape}, the derivative has shape {y.shape}",
+            entries=t.size,
+        )
     if t.size == 0:
         return Judgement("agree", note="empty")
     z, error = errors(t, y, s, dtype)
@@ -181,14 +209,21 @@ def _against_set(question: Question, answers: list[Array], results: list[Judgeme
         if r.verdict != "mismatch" or t.shape != np.shape(lower) or not has_kink:
             continue
         with np.errstate(all="ignore"):
-            slack = THRESHOLD * np.where(np.isfinite(s), s, 0.0) + THRESHOLD * UNIT_ROUNDOFF[question.dtype] * np.maximum(np.abs(lower), np.abs(upper))
+            slack = THRESHOLD * np.where(np.isfinite(s), s, 0.0) + THRESHOLD * UNIT_ROUNDOFF[
+                question.dtype
+            ] * np.maximum(np.abs(lower), np.abs(upper))
             inside = (t >= lower - slack) & (t <= upper + slack)
         if inside.all():
-            r.verdict, r.note = "convention", f"a legitimate choice at a kink: PyTorch {r.torch_value:.6g}, least norm {r.reference:.6g}"
+            r.verdict, r.note = (
+                "convention",
+                f"a legitimate choice at a kink: PyTorch {r.torch_value:.6g}, least norm {r.reference:.6g}",
+            )
 
 
 def _against_lossy(question: Question, answers: list[Array], results: list[Judgement]) -> None:
-    """Mismatches within the spread of a correct rule that loses digits: agree while half of the digits are right, else inaccurate."""
+    """Mismatches within the spread of a correct rule that loses digits: agree while half of the digits are right, else
+    inaccurate.
+    """
     assert question.lossy is not None
     plan, given = question.lossy
     exact, spreads = _spreads(question, plan, given, SAMPLES)

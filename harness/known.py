@@ -1,4 +1,6 @@
-"""Known issues: findings that are understood. They are still compared and reported, in a section of their own; only new ones fail a run."""
+"""Known issues: findings that are understood. They are still compared and reported, in a section of their own; only new
+ones fail a run.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +20,10 @@ FIELDS = {"id", "operations", "modes", "runners", "dtypes", "verdicts", "conditi
 class KnownIssue:
     """One entry of known_issues.toml.
 
-    operations: patterns over ATen operations or op names ("aten::native_layer_norm*"). modes, runners, dtypes: where it shows (empty: everywhere).
-    condition: when it shows, in words. reason: the closed form or argument that says what is right. issue: the public issue, or "".
+    operations: patterns over ATen operations or op names ("aten::native_layer_norm*"). modes, runners, dtypes: where
+    it shows (empty: everywhere).
+    condition: when it shows, in words. reason: the closed form or argument that says what is right. issue: the public
+    issue, or "".
     seen: versions of torch in which it was seen.
     """
 
@@ -51,26 +55,40 @@ class KnownIssue:
 
 
 def load(path: Path | None = None) -> tuple[KnownIssue, ...]:
-    """The entries of `path`, by default of harness/known_issues.toml. Raises UsageError naming the entry that is not accepted."""
+    """The entries of `path`, by default of harness/known_issues.toml. Raises UsageError naming the entry that is not
+    accepted.
+    """
     source = files(__package__).joinpath("known_issues.toml") if path is None else path
     try:
         data = tomllib.loads(source.read_text(encoding="utf-8"))
     except (OSError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"known issues: {source} could not be read ({error}); accepted is a TOML file of [[issue]] tables. Correct the file.") from error
+        raise UsageError(
+            f"known issues: {source} could not be read ({error}); accepted is a TOML file of [[issue]] tables. "
+            f"Correct the file."
+        ) from error
     found = []
     for i, entry in enumerate(data.get("issue", [])):
         unknown = set(entry) - FIELDS
         missing = {"id", "operations", "condition", "reason"} - set(entry)
         if unknown or missing:
-            raise UsageError(f"known issues: entry {i} ({entry.get('id', 'no id')}) has unknown {sorted(unknown)} and lacks {sorted(missing)}; accepted are {sorted(FIELDS)}. Correct the entry.")
-        found.append(KnownIssue(**{k: tuple(v) if isinstance(v, list) else v for k, v in {"modes": [], **entry}.items()}))
+            raise UsageError(
+                f"known issues: entry {i} ({entry.get('id', 'no id')}) has unknown {sorted(unknown)} and lacks "
+                f"{sorted(missing)}; accepted are {sorted(FIELDS)}. Correct the entry."
+            )
+        found.append(
+            KnownIssue(**{k: tuple(v) if isinstance(v, list) else v for k, v in {"modes": [], **entry}.items()})
+        )
     names = [k.id for k in found]
     if len(set(names)) != len(names):
-        raise UsageError(f"known issues: ids are not unique: {sorted({n for n in names if names.count(n) > 1})}. Rename them.")
+        raise UsageError(
+            f"known issues: ids are not unique: {sorted({n for n in names if names.count(n) > 1})}. Rename them."
+        )
     return tuple(found)
 
 
-def match(issues: Sequence[KnownIssue], operations: Iterable[str], mode: str, runner: str, dtype: str, verdict: str) -> KnownIssue | None:
+def match(
+    issues: Sequence[KnownIssue], operations: Iterable[str], mode: str, runner: str, dtype: str, verdict: str
+) -> KnownIssue | None:
     """The first issue that covers a finding, or None."""
     names = list(operations)
     return next((k for k in issues if k.covers(names, mode, runner, dtype, verdict)), None)

@@ -1,4 +1,4 @@
-"""The local judge: each autograd node of a run on its own, at PyTorch's recorded values and PyTorch's incoming adjoint."""
+"""The local judge: each autograd node on its own, at PyTorch's recorded values and PyTorch's incoming adjoint."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from .nodes import VIEW_NODES, Node, adjoint
 from .plans import started
 from .witnessing import Witnessed
 
+
 @dataclass
 class LocalVerdict:
     """What the local judge says about one node (or, for quantity "value", about the forward result of one call).
@@ -32,7 +33,9 @@ class LocalVerdict:
 
 
 def judge_node(seen: Witnessed, node: Node, seed: int = 0) -> Iterator[LocalVerdict]:
-    """One verdict per differentiated argument of a node that ran; a single `unsupported` where the witness cannot follow."""
+    """One verdict per differentiated argument of a node that ran; a single `unsupported` where the witness cannot
+    follow.
+    """
     recording = seen.recording
     numbers = [c for c in node.calls if recording.calls[c].func is not None]
     main = recording.calls[numbers[-1]] if numbers else None
@@ -42,7 +45,9 @@ def judge_node(seen: Witnessed, node: Node, seed: int = 0) -> Iterator[LocalVerd
         return
     blocked = [seen.unsupported[c] for c in node.calls if c in seen.unsupported]
     if blocked:
-        yield LocalVerdict(operation, where, "derivative", 0, Judgement("unsupported", note="; ".join(blocked)), node.name)
+        yield LocalVerdict(
+            operation, where, "derivative", 0, Judgement("unsupported", note="; ".join(blocked)), node.name
+        )
         return
     if not node.outputs or any(v < 0 for _, v in node.inputs) or not node.calls:
         return  # a node that PyTorch made between recorded values (a regenerated view); the global judge covers it
@@ -63,7 +68,9 @@ def judge_node(seen: Witnessed, node: Node, seed: int = 0) -> Iterator[LocalVerd
     del dtype
 
 
-def _question(seen: Witnessed, node: Node, inputs: list[int], outputs: list[tuple[int, int]], seed: int) -> tuple[Question, str]:
+def _question(
+    seen: Witnessed, node: Node, inputs: list[int], outputs: list[tuple[int, int]], seed: int
+) -> tuple[Question, str]:
     recording = seen.recording
     equations = seen.region(node.calls)
     ins = [seen.tracers[v].variable for v in inputs]
@@ -79,7 +86,9 @@ def _question(seen: Witnessed, node: Node, inputs: list[int], outputs: list[tupl
     cotangents = [adjoint(node.received, k, recording.variables[v].value.shape) for k, v in outputs]
     known = _recorded(seen, equations)
     plan, given = started(program, f"local {len(ins)}", lambda p: reverse(p, wrt), [*values, *cotangents], known)
-    lossy = started(program, f"local lossy {len(ins)}", lambda p: reverse(p, wrt, lossy=True), [*values, *cotangents], known)
+    lossy = started(
+        program, f"local lossy {len(ins)}", lambda p: reverse(p, wrt, lossy=True), [*values, *cotangents], known
+    )
     sent = []
     for v in inputs:
         shape = recording.variables[v].value.shape
@@ -104,12 +113,16 @@ def _value(seen: Witnessed, variable: Variable) -> Any:
 
 
 def judge_values(seen: Witnessed, seed: int = 0) -> Iterator[LocalVerdict]:
-    """The forward result of every lowered call, at its recorded arguments: what an operation means is ours, not PyTorch's."""
+    """The forward result of every lowered call, at its recorded arguments: what an operation means is ours, not
+    PyTorch's.
+    """
     recording = seen.recording
     for number, call in enumerate(recording.calls):
         if number not in seen.spans or number in seen.unsupported or call.func is None:
             continue
-        outs = [o for o in call.outputs if o is not None and o in seen.tracers and recording.variables[o].maker == number]
+        outs = [
+            o for o in call.outputs if o is not None and o in seen.tracers and recording.variables[o].maker == number
+        ]
         equations = seen.region([number])
         if not outs or not equations:
             continue

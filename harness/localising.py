@@ -15,7 +15,9 @@ from .witnessing import Witnessed
 
 
 def single_call(recording: Recording, call: Call, active: set[int], seed: int) -> Subject | None:
-    """A recorded call as a subject of its own, at its recorded arguments; None for calls that write into their arguments."""
+    """A recorded call as a subject of its own, at its recorded arguments; None for calls that write into their
+    arguments.
+    """
     if call.func is None or call.func._schema.is_mutable:
         return None
     flat, tree = tree_flatten((call.args, call.kwargs))
@@ -45,7 +47,9 @@ def single_call(recording: Recording, call: Call, active: set[int], seed: int) -
     return Subject(call_alone, leaves, [], [f"argument {i}" for i in positions], None, seed)
 
 
-def suspects(recording: Recording, seen: Witnessed, mode: str, seed: int = 0) -> Iterator[tuple[Call, Subject, Found, Rows]]:
+def suspects(
+    recording: Recording, seen: Witnessed, mode: str, seed: int = 0
+) -> Iterator[tuple[Call, Subject, Found, Rows]]:
     """Every distinct recorded call whose own derivative in `mode` is a mismatch, in the order of the run."""
     tried: set[Any] = set()
     for call in recording.calls:

@@ -1,4 +1,6 @@
-"""A real network in lock step: a two-layer classifier on scikit-learn's digits, trained in both engines from the same start."""
+"""A real network in lock step: a two-layer classifier on scikit-learn's digits, trained in both engines from the same
+start.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ STEPS, BATCH, HIDDEN, RATE = 100, 128, 32, 0.5
 
 @dataclass
 class LockStep:
-    """What the two trainings gave, step by step. apart: greatest difference of any weight between the engines after the step."""
+    """What the two trainings gave, step by step. apart: greatest difference of any weight between the engines after the
+    step.
+    """
 
     z: list[float] = field(default_factory=list)
     loss_torch: list[float] = field(default_factory=list)
@@ -59,11 +63,17 @@ def digits() -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
 def run(steps: int = STEPS, seed: int = 0, rows: Rows | None = None) -> LockStep:
     """Train in both engines and compare the four gradients at every step, at PyTorch's weights of that step.
 
-    Each engine follows its own gradients with plain gradient descent; `apart` shows that the two stay together. float64.
+    Each engine follows its own gradients with plain gradient descent; `apart` shows that the two stay together.
+    float64.
     """
     images, targets = digits()
     rng = np.random.default_rng(seed)
-    start = [rng.standard_normal((64, HIDDEN)) / 8.0, np.zeros(HIDDEN), rng.standard_normal((HIDDEN, 10)) / np.sqrt(HIDDEN), np.zeros(10)]
+    start = [
+        rng.standard_normal((64, HIDDEN)) / 8.0,
+        np.zeros(HIDDEN),
+        rng.standard_normal((HIDDEN, 10)) / np.sqrt(HIDDEN),
+        np.zeros(10),
+    ]
     ours = [w.copy() for w in start]
     theirs = [torch.from_numpy(w.copy()).requires_grad_() for w in start]
     one_hot = np.eye(10)
@@ -77,7 +87,9 @@ def run(steps: int = STEPS, seed: int = 0, rows: Rows | None = None) -> LockStep
         hidden = torch.tanh(tx @ theirs[0] + theirs[1])
         value = torch.nn.functional.cross_entropy(hidden @ theirs[2] + theirs[3], t_target)
         gradients = torch.autograd.grad(value, theirs)
-        judgements = _judge_step(program, [w.detach().numpy() for w in theirs], x, labels, [g.numpy() for g in gradients])
+        judgements = _judge_step(
+            program, [w.detach().numpy() for w in theirs], x, labels, [g.numpy() for g in gradients]
+        )
         own_value, own = step_of(*ours, x, labels)
         with torch.no_grad():
             for w, g in zip(theirs, gradients, strict=True):
@@ -90,7 +102,15 @@ def run(steps: int = STEPS, seed: int = 0, rows: Rows | None = None) -> LockStep
         result.apart.append(max(float(np.abs(a - b.detach().numpy()).max()) for a, b in zip(ours, theirs, strict=True)))
         if rows is not None:
             for name, j in zip(("w1", "b1", "w2", "b2"), judgements, strict=True):
-                rows.judged(j, mode="R", quantity="derivative", order=1, wrt=f"{name}, step {step + 1}", dtype="float64", source="lockstep")
+                rows.judged(
+                    j,
+                    mode="R",
+                    quantity="derivative",
+                    order=1,
+                    wrt=f"{name}, step {step + 1}",
+                    dtype="float64",
+                    source="lockstep",
+                )
     scores = np.tanh(images @ ours[0] + ours[1]) @ ours[2] + ours[3]
     result.accuracy = float((scores.argmax(1) == targets).mean())
     return result

@@ -1,6 +1,7 @@
 """Mode strings: how PyTorch is asked for a derivative, outermost first, and the one reference that each answer meets.
 
-R reverse, F forward. With L(x) = Σ ⟨c, f(x)⟩ and directions t, s: R is ∇L, F is Df[t], RR, FR and RF are ∇²L t, FF is D²f[t, s].
+R reverse, F forward. With L(x) = Σ ⟨c, f(x)⟩ and directions t, s: R is ∇L, F is Df[t], RR, FR and RF are ∇²L t, FF is
+D²f[t, s].
 """
 
 from __future__ import annotations
@@ -25,16 +26,25 @@ Flat = Callable[..., tuple[torch.Tensor, ...]]
 def accepted_mode(mode: str) -> str:
     """`mode` if it is one of MODES. Raises UsageError otherwise."""
     if mode not in MODES:
-        raise UsageError(f"mode {mode!r}: accepted are {', '.join(MODES)} (R reverse, F forward, outermost first). Choose one of them.")
+        raise UsageError(
+            f"mode {mode!r}: accepted are {', '.join(MODES)} (R reverse, F forward, outermost first). Choose one of "
+            f"them."
+        )
     return mode
 
 
 def ask_torch(
-    fn: Flat, x: Sequence[torch.Tensor], c: Sequence[torch.Tensor], t: Sequence[torch.Tensor], s: Sequence[torch.Tensor], mode: str
+    fn: Flat,
+    x: Sequence[torch.Tensor],
+    c: Sequence[torch.Tensor],
+    t: Sequence[torch.Tensor],
+    s: Sequence[torch.Tensor],
+    mode: str,
 ) -> list[torch.Tensor | None]:
     """PyTorch's answer in `mode`: one tensor per input (R, RR, FR, RF) or per output (F, FF).
 
-    fn: maps tensors to a tuple of floating tensors. c: cotangents, one per output; t, s: directions, one per input. Raises what PyTorch raises.
+    fn: maps tensors to a tuple of floating tensors. c: cotangents, one per output; t, s: directions, one per input.
+    Raises what PyTorch raises.
     """
     primals, directions = tuple(x), tuple(t)
 
@@ -80,7 +90,9 @@ def _pair(outputs: Sequence[torch.Tensor], weights: Sequence[torch.Tensor]) -> t
     return total
 
 
-def reference(program: Program, x: Sequence[Any], c: Sequence[Any], t: Sequence[Any], s: Sequence[Any], mode: str) -> Question:
+def reference(
+    program: Program, x: Sequence[Any], c: Sequence[Any], t: Sequence[Any], s: Sequence[Any], mode: str
+) -> Question:
     """The witness's side of the same question: a Question whose answers are still to be filled in.
 
     program: inputs x, one output per cotangent. All values are float64 arrays.

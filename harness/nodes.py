@@ -1,4 +1,6 @@
-"""The autograd graph of a run: its nodes, their adjoints as PyTorch computed them, and the recorded calls each stands for."""
+"""The autograd graph of a run: its nodes, their adjoints as PyTorch computed them, and the recorded calls each stands
+for.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,8 @@ VIEW_NODES = ("CopySlices", "AsStridedBackward")
 class Node:
     """One autograd node of the run.
 
-    outputs: (output number, recorded variable); inputs: (edge number, recorded variable). calls: numbers of the recorded calls between them.
+    outputs: (output number, recorded variable); inputs: (edge number, recorded variable). calls: numbers of the
+    recorded calls between them.
     received, sent: PyTorch's adjoints, filled by the backward run (None where PyTorch passed nothing).
     """
 
@@ -38,7 +41,7 @@ class Node:
 
 
 def nodes_of(recording: Recording) -> list[Node]:
-    """All nodes that the outputs of the run reach, outputs first; gradient accumulators of leaves are not among them."""
+    """All nodes that the outputs of the run reach, outputs first, without the gradient accumulators of leaves."""
     found: list[Node] = []
     seen: set[Any] = set()
     outputs: dict[Any, list[tuple[int, int]]] = {}
@@ -73,7 +76,10 @@ def _is_accumulator(node: Any) -> bool:
 
 
 def run_backward(
-    recording: Recording, nodes: Sequence[Node], leaves: Sequence[torch.Tensor], cotangents: Sequence[torch.Tensor | None]
+    recording: Recording,
+    nodes: Sequence[Node],
+    leaves: Sequence[torch.Tensor],
+    cotangents: Sequence[torch.Tensor | None],
 ) -> list[torch.Tensor | None]:
     """PyTorch's own backward pass over the recorded run, each node's adjoints noted on the way.
 
@@ -89,11 +95,17 @@ def run_backward(
 
         handles.append(n.node.register_hook(note))
     try:
-        pairs = [(t, g) for t, g in zip(recording.torch_outputs, cotangents, strict=True) if t.requires_grad and g is not None]
+        pairs = [
+            (t, g)
+            for t, g in zip(recording.torch_outputs, cotangents, strict=True)
+            if t.requires_grad and g is not None
+        ]
         if not pairs:
             return [None] * len(leaves)
         return list(
-            torch.autograd.grad([t for t, _ in pairs], list(leaves), [g for _, g in pairs], retain_graph=True, allow_unused=True)
+            torch.autograd.grad(
+                [t for t, _ in pairs], list(leaves), [g for _, g in pairs], retain_graph=True, allow_unused=True
+            )
         )
     finally:
         for h in handles:

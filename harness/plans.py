@@ -22,8 +22,10 @@ def started(
 ) -> tuple[Plan, list[Any]]:
     """The plan of `derive(program)` and the values to run it with.
 
-    kind: name of the derivation, part of the key under which the plan is kept. inputs: values of the inputs of the derived program.
-    known: values of variables of `program` that the run starts from instead of computing them (PyTorch's recorded results).
+    kind: name of the derivation, part of the key under which the plan is kept. inputs: values of the inputs of the
+    derived program.
+    known: values of variables of `program` that the run starts from instead of computing them (PyTorch's recorded
+    results).
     """
     known = known or {}
     variables = list(program.variables()) if known else []

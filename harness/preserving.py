@@ -25,7 +25,9 @@ def random_state() -> Iterator[None]:
 
 @contextmanager
 def untouched(module: torch.nn.Module | None) -> Iterator[None]:
-    """Put a module back: values of parameters and buffers, which tensors they are, .grad, requires_grad and train flags."""
+    """Put a module back: values of parameters and buffers, which tensors they are, .grad, requires_grad and train
+    flags.
+    """
     if module is None:
         yield
         return
@@ -33,7 +35,8 @@ def untouched(module: torch.nn.Module | None) -> Iterator[None]:
     registered = [(m, dict(m._parameters), dict(m._buffers), m.training) for m in parts]
     tensors = {id(t): t for m in parts for t in (*m._parameters.values(), *m._buffers.values()) if t is not None}
     saved: list[tuple[torch.Tensor, torch.Tensor, Any, Any, bool]] = [
-        (t, t.detach().clone(), t.grad, None if t.grad is None else t.grad.detach().clone(), t.requires_grad) for t in tensors.values()
+        (t, t.detach().clone(), t.grad, None if t.grad is None else t.grad.detach().clone(), t.requires_grad)
+        for t in tensors.values()
     ]
     try:
         yield
@@ -60,7 +63,11 @@ def _same_bits(a: torch.Tensor, b: torch.Tensor) -> bool:
     """Equal bit for bit, NaN and the sign of zero included."""
     if a.shape != b.shape or a.dtype != b.dtype:
         return False
-    return a.contiguous().numpy(force=True).tobytes() == b.contiguous().numpy(force=True).tobytes() if _has_numpy(a) else torch.equal(a, b)
+    return (
+        a.contiguous().numpy(force=True).tobytes() == b.contiguous().numpy(force=True).tobytes()
+        if _has_numpy(a)
+        else torch.equal(a, b)
+    )
 
 
 def _has_numpy(t: torch.Tensor) -> bool:

@@ -1,7 +1,7 @@
 """Record the real run: every ATen call of the user's own code with its values, place in the source, and autograd edges.
 
-In-place writes and views are renamed to single assignment while recording: a write gives its tensor a new variable, and a tensor whose
-storage was written through another one is read back from the flat storage.
+In-place writes and views are renamed to single assignment while recording: a write gives its tensor a new variable,
+and a tensor whose storage was written through another one is read back from the flat storage.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ class Ref:
 
 @dataclass(slots=True)
 class Recorded:
-    """One value of the run, in float64 (complex128, bool, int64), with the dtype and the (shape, stride, offset) that PyTorch held it in."""
+    """One value of the run, in float64 (complex128, bool, int64), with the dtype and the (shape, stride, offset) that
+    PyTorch held it in.
+    """
 
     value: np.ndarray[Any, Any]
     dtype: torch.dtype
@@ -71,7 +73,8 @@ class Recording:
     """The run as straight-line code over recorded variables.
 
     inputs: variable numbers of the tensors handed to `capture`, in order; outputs: those that the function returned.
-    edges: (autograd node, output number), or (id of a leaf, 0) -> variable. leaves: variable -> leaf that requires grad.
+    edges: (autograd node, output number), or (id of a leaf, 0) -> variable. leaves: variable -> leaf that requires
+    grad.
     """
 
     variables: list[Recorded] = field(default_factory=list)
@@ -87,7 +90,17 @@ class Recording:
     def operations(self) -> list[str]:
         return sorted({c.qualified for c in self.calls})
 
+    def program(self) -> Any:
+        """The run as the witness reads it: a `Program` from the floating inputs to the floating outputs.
+
+        Raises UnsupportedOperation naming the operations that have no rule.
+        """
+        from .witnessing import program_of
+
+        return program_of(self)
+
     def __str__(self) -> str:
+        """The recorded calls, one a line, with where each was made."""
         lines = []
         for c in self.calls:
             left = ", ".join("_" if o is None else f"v{o}" for o in c.outputs)
@@ -291,8 +304,9 @@ def _where() -> str:
 def capture(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Recording:
     """Run `fn(*args, **kwargs)` and record it.
 
-    Tensors in `args` and `kwargs` become the inputs, in order; the tensors that `fn` returns (nested in tuples, lists or dictionaries) the outputs. The run is
-    PyTorch's own: same values, same autograd graph. Errors that `fn` raises pass through unchanged.
+    Tensors in `args` and `kwargs` become the inputs, in order; the tensors that `fn` returns (nested in tuples, lists
+    or dictionaries) the outputs. The run is PyTorch's own: same values, same autograd graph. Errors that `fn` raises
+    pass through unchanged.
     """
     recorder = Recorder()
     recording = recorder.recording

@@ -14,8 +14,8 @@ from .judging import ORDER
 class Culprit:
     """The operation whose derivative differs.
 
-    file, line: where it was called; for a custom Function, where its `backward` is written. entry: index of the worst entry. torch_value, reference_value: the two numbers
-    there.
+    file, line: where it was called; for a custom Function, where its `backward` is written. entry: index of the worst
+    entry. torch_value, reference_value: the two numbers there.
     """
 
     operation: str
@@ -36,9 +36,10 @@ class Culprit:
 class CheckResult:
     """The outcome of `check`.
 
-    verdict: the worst verdict of all rows, in the order mismatch > crashed > timeout > raised > accepted > indeterminate > unsupported > inaccurate >
-    convention > agree. ok: True for agree, convention, and inaccurate with a relative error of at most 0.5 in float64.
-    frame: one row per comparison (columns in gradwitness.reports.schema). culprit: None, or the operation that is wrong.
+    verdict: the worst verdict of all rows, in the order mismatch > crashed > timeout > raised > accepted >
+    indeterminate > unsupported > inaccurate > convention > agree. ok: True for agree, convention, and inaccurate with
+    a relative error of at most 0.5 in float64. frame: one row per comparison (columns in gradwitness.reports.schema).
+    culprit: None, or the operation that is wrong.
     """
 
     verdict: str
@@ -73,8 +74,9 @@ class CheckResult:
             row = worst.loc[worst["z"].fillna(-1.0).idxmax()]
             if self.verdict in ("agree", "convention", "inaccurate", "mismatch"):
                 lines.append(
-                    f"  greatest error of these: {_text(row['z'])} times what rounding explains, relative {_text(row['rel_error'])}, in {row['op']} "
-                    f"with respect to {row['wrt']}, entry {row['entry']} (PyTorch {_text(row['torch_value'])}, witness {_text(row['reference_value'])})"
+                    f"  greatest error of these: {_text(row['z'])} times what rounding explains, relative "
+                    f"{_text(row['rel_error'])}, in {row['op']} with respect to {row['wrt']}, entry {row['entry']} "
+                    f"(PyTorch {_text(row['torch_value'])}, witness {_text(row['reference_value'])})"
                 )
             if isinstance(row["message"], str) and row["message"]:
                 lines.append(f"  {row['message']}")

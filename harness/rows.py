@@ -11,7 +11,14 @@ class Rows:
     """Collects rows of one case; what is the same for all of them is given once."""
 
     def __init__(self, case: str, *, op: str | None = None, **common: Any) -> None:
-        self.common = {"case": case, "op": op or case, "runner": "autograd", "device": "cpu", "layout": "strided", **common}
+        self.common = {
+            "case": case,
+            "op": op or case,
+            "runner": "autograd",
+            "device": "cpu",
+            "layout": "strided",
+            **common,
+        }
         self.op = op  # None: each row is filed under its own operation; a name: all rows are filed under it
         self.rows: list[dict[str, Any]] = []
 

@@ -1,4 +1,6 @@
-"""Units of work of a campaign: one op_db entry, or one block of generated programs. Each runs in a worker process and returns plain data."""
+"""Units of work of a campaign: one op_db entry, or one block of generated programs. Each runs in a worker process and
+returns plain data.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +16,7 @@ from . import opinfo
 from .cases import call_to_json, elements
 from .comparing import Found, Subject, compare_forward_modes, compare_reverse
 from .emit import script_of_call
+from .errors import TheirsRaised, UsageError
 from .findings import Candidate
 from .localising import suspects
 from .recording import Recording
@@ -25,7 +28,9 @@ BLOCK = 20  # generated programs in one block; fixed, so that counts do not depe
 
 @dataclass(frozen=True)
 class Unit:
-    """source "opinfo": `name` is an entry of op_db; source "generated": `number` is the block, `count` the programs in it."""
+    """source "opinfo": `name` is an entry of op_db; source "generated": `number` is the block, `count` the programs in
+    it.
+    """
 
     source: str
     name: str
@@ -74,7 +79,10 @@ def _opinfo(unit: Unit, result: UnitResult) -> None:
     except Exception as error:  # PyTorch's own sample generator raised
         result.rows.append(
             Rows(f"opinfo/{entry.name}", op=entry.name, source="opinfo").one(
-                mode="", verdict="raised", dtype="float64", message=f"PyTorch's samples could not be made: {type(error).__name__}: {error}"[:300]
+                mode="",
+                verdict="raised",
+                dtype="float64",
+                message=f"PyTorch's samples could not be made: {type(error).__name__}: {error}"[:300],
             )
         )
         result.coverage.append(_coverage(entry.name, result.rows, {"PyTorch's samples could not be made"}))
@@ -83,25 +91,41 @@ def _opinfo(unit: Unit, result: UnitResult) -> None:
     for number, subject in subjects:
         result.programs += 1
         for mode in unit.modes:
-            if mode in declined or (len(mode) > 1 and number >= (unit.samples or SECOND_ORDER_SAMPLES)) or (unit.samples is not None and number >= unit.samples):
+            if (
+                mode in declined
+                or (len(mode) > 1 and number >= (unit.samples or SECOND_ORDER_SAMPLES))
+                or (unit.samples is not None and number >= unit.samples)
+            ):
                 continue
             rows = Rows(f"opinfo/{entry.name}/{number}", op=entry.name, source="opinfo", seed=subject.seed)
             try:
                 found = compare_reverse(subject, rows) if mode == "R" else compare_forward_modes(subject, rows, mode)
-            except Exception as error:  # every case ends in a row
-                rows.add(mode=mode, verdict="raised", dtype="float64", message=_text(error))
-                result.rows += rows.rows
-                continue
+            except TheirsRaised as error:
+                rows.add(mode=mode, verdict="raised", dtype="float64", message=error.text)
+                found = Found()
+            except UsageError as error:
+                rows.add(mode=mode, verdict="unsupported", dtype="float64", message=str(error))
+                found = Found(unsupported={entry.name: str(error)})
+            except Exception as error:  # our own fault: a row that fails the run, so that it is seen
+                rows.add(mode=mode, verdict="crashed", dtype="float64", message=_text(error))
+                found = Found()
             reasons |= set(found.unsupported.values())
             result.rows += rows.rows
-            wrong = [r for r in rows.rows if r["verdict"] in ("mismatch", "raised", "accepted")]
+            wrong = [r for r in rows.rows if r["verdict"] in ("mismatch", "raised", "accepted", "crashed")]
             if wrong:
                 result.candidates += _candidates(entry.name, number, subject, found, mode, rows, wrong, localised)
     result.coverage.append(_coverage(entry.name, result.rows, reasons | {f"{m}: {w}" for m, w in declined.items()}))
 
 
 def _candidates(
-    name: str, number: int, subject: Subject, found: Found, mode: str, rows: Rows, wrong: list[dict[str, Any]], localised: set[tuple[str, str]]
+    name: str,
+    number: int,
+    subject: Subject,
+    found: Found,
+    mode: str,
+    rows: Rows,
+    wrong: list[dict[str, Any]],
+    localised: set[tuple[str, str]],
 ) -> list[Candidate]:
     """A finding for the single operation that is wrong, or for the sample as a whole where no single one is."""
     worst = max(wrong, key=lambda r: (r["verdict"] == "mismatch", r.get("z") or 0.0))
@@ -128,7 +152,15 @@ def _candidates(
 
 
 def _candidate(
-    op: str, culprit: str, mode: str, row: dict[str, Any], equations: int, size: int, case: dict[str, Any], script: str, line: str | None
+    op: str,
+    culprit: str,
+    mode: str,
+    row: dict[str, Any],
+    equations: int,
+    size: int,
+    case: dict[str, Any],
+    script: str,
+    line: str | None,
 ) -> Candidate:
     return Candidate(
         op=op,

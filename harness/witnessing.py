@@ -1,7 +1,8 @@
-"""From a recording to the witness's program: every call that the differentiated values reach is lowered once, into one trace.
+"""From a recording to the witness's program: every call that the differentiated values reach is lowered once, into one
+trace.
 
-What PyTorch held fixed is fixed here too: results of integer and Boolean operations, random numbers, detached values, and what ran
-with gradients switched off.
+What PyTorch held fixed is fixed here too: results of integer and Boolean operations, random numbers, detached values,
+and what ran with gradients switched off.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from torch.utils._pytree import tree_map
 from ..reference_engine.errors import EngineError
 from ..reference_engine.program import Equation, Program, Variable
 from ..reference_engine.tracing import Builder, Tracer
+from .errors import UnsupportedOperation
 from .lowering import CallSite, NotCovered, find, is_constant
 from .recording import Call, Recording, Ref
 
@@ -24,8 +26,10 @@ class Witnessed:
     """The witness's reading of a recording.
 
     tracers: recorded variable -> traced value, for those that depend on the differentiated inputs.
-    spans: per call, the slice of equations it lowered to. unsupported: call number -> why it has no reading; its outputs are opaque inputs.
-    values: the recorded number of every traced variable that is the output of a call, so that a reading can start from PyTorch's own values.
+    spans: per call, the slice of equations it lowered to. unsupported: call number -> why it has no reading; its
+    outputs are opaque inputs.
+    values: the recorded number of every traced variable that is the output of a call, so that a reading can start from
+    PyTorch's own values.
     """
 
     recording: Recording
@@ -37,7 +41,9 @@ class Witnessed:
     opaque: list[Variable] = field(default_factory=list)
 
     def program(self, wrt: list[int], outputs: list[int], name: str = "f") -> Program:
-        """The whole run as a program from the recorded variables `wrt` to `outputs`. Constant outputs are constants of the program."""
+        """The whole run as a program from the recorded variables `wrt` to `outputs`. Constant outputs are constants of
+        the program.
+        """
         inputs = tuple(self.tracers[i].variable for i in wrt)
         results = [
             self.tracers[o] if o in self.tracers else self.builder.lift(self.recording.variables[o].value)
@@ -62,7 +68,8 @@ class Witnessed:
 def witness(recording: Recording, wrt: list[int], *, cut_no_grad: bool = True) -> Witnessed:
     """Lower every call that depends on the recorded variables `wrt`.
 
-    `cut_no_grad`: what ran under no_grad outside a custom Function is a constant, as reverse mode has it; False follows tangents through it.
+    `cut_no_grad`: what ran under no_grad outside a custom Function is a constant, as reverse mode has it; False
+    follows tangents through it.
     """
     seen = Witnessed(recording, Builder())
     for i in wrt:
@@ -82,6 +89,20 @@ def witness(recording: Recording, wrt: list[int], *, cut_no_grad: bool = True) -
     return seen
 
 
+def program_of(recording: Recording) -> Program:
+    """The run as a program from its floating inputs to its floating outputs. Raises UnsupportedOperation."""
+    wrt = [i for i in dict.fromkeys(recording.inputs) if recording.variables[i].is_float]
+    seen = witness(recording, wrt)
+    if seen.unsupported:
+        missing = {recording.calls[i].qualified: why for i, why in seen.unsupported.items()}
+        raise UnsupportedOperation(
+            missing,
+            f"capture: the witness has no rule for {', '.join(sorted(missing))}; accepted are the operations of "
+            "gradwitness.harness.lowering.known_operations(). Write the operation differently.",
+        )
+    return seen.program(wrt, [o for o in recording.outputs if recording.variables[o].is_float])
+
+
 def _enter(seen: Witnessed, index: int) -> None:
     """A recorded variable as a fresh input of the trace."""
     recorded = seen.recording.variables[index]
@@ -93,7 +114,8 @@ def _enter(seen: Witnessed, index: int) -> None:
 def _custom_regions(recording: Recording) -> set[int]:
     """Calls that ran inside the forward of a custom Function.
 
-    Its node is created before its forward runs, so they are what its outputs are made of, back to calls with a smaller sequence number.
+    Its node is created before its forward runs, so they are what its outputs are made of, back to calls with a smaller
+    sequence number.
     """
     inside: set[int] = set()
     for (node, _), variable in recording.edges.items():

@@ -1,7 +1,7 @@
 """Evaluate a program: numbers in, numbers out, values freed when dead and their buffers used again.
 
-A `Plan` is the program with variables replaced by slots. It can start from values that are already known (those of the forward pass),
-and an observer may replace each result, which is how rounding and generalised derivatives are read.
+A `Plan` is the program with variables replaced by slots. It can start from values that are already known (those of the
+forward pass), and an observer may replace each result, which is how rounding and generalised derivatives are read.
 """
 
 from __future__ import annotations
@@ -63,7 +63,13 @@ class Plan:
             donor = -1
             if primitive.ufunc and not e.params:
                 for v, i in zip(e.inputs, ins, strict=True):
-                    mine = root[i] == i and i >= given and i not in kept and life[i] == n and not PRIMITIVES[self._maker(i)].view
+                    mine = (
+                        root[i] == i
+                        and i >= given
+                        and i not in kept
+                        and life[i] == n
+                        and not PRIMITIVES[self._maker(i)].view
+                    )
                     if mine and v.shape == e.outputs[0].shape and v.dtype == e.outputs[0].dtype and v.size > 256:
                         donor = i
                         break
@@ -114,14 +120,20 @@ class Plan:
 
 
 def arguments_of(program: Program, inputs: Sequence[Any]) -> list[Array]:
-    """Inputs as arrays of the program's dtypes, followed by its constants; complex inputs pass, for the complex step."""
+    """Inputs as arrays of the program's dtypes, followed by its constants; complex ones pass (complex step)."""
     if len(inputs) != len(program.inputs):
-        raise ShapeError(f"evaluate: found {len(inputs)} inputs; {program.name} takes {len(program.inputs)}. Pass one array for each.")
+        raise ShapeError(
+            f"evaluate: found {len(inputs)} inputs; {program.name} takes {len(program.inputs)}. Pass one array for "
+            f"each."
+        )
     values = []
     for i, (x, v) in enumerate(zip(inputs, program.inputs, strict=True)):
         array = as_array(x, v.dtype.kind == "i")
         if array.shape != v.shape:
-            raise ShapeError(f"evaluate: input {i} has shape {array.shape}; {program.name} takes {v.shape}. Reshape it, or trace the function again at this shape.")
+            raise ShapeError(
+                f"evaluate: input {i} has shape {array.shape}; {program.name} takes {v.shape}. Reshape it, or trace "
+                f"the function again at this shape."
+            )
         values.append(array)
     return values + list(program.constants.values())
 
@@ -129,7 +141,8 @@ def arguments_of(program: Program, inputs: Sequence[Any]) -> list[Array]:
 def evaluate(program: Program, *inputs: Any) -> Any:
     """The outputs of `program` at `inputs`: one array if it has one output, else a tuple.
 
-    Tracers among the inputs or constants inline the program into their trace. Raises ShapeError when shapes differ from the program's.
+    Tracers among the inputs or constants inline the program into their trace. Raises ShapeError when shapes differ
+    from the program's.
     """
     if any(type(x) is Tracer for x in (*inputs, *program.constants.values())):
         results = inline(program, inputs)
@@ -139,7 +152,7 @@ def evaluate(program: Program, *inputs: Any) -> Any:
 
 
 def inline(program: Program, inputs: Sequence[Any]) -> list[Any]:
-    """Apply every equation anew with `bind`, so that the program becomes part of whatever trace its inputs belong to."""
+    """Apply every equation anew with `bind`: the program becomes part of whatever trace its inputs belong to."""
     environment: dict[Variable, Any] = dict(program.constants)
     environment.update(zip(program.inputs, inputs, strict=True))
     for e in program.equations:

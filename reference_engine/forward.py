@@ -17,7 +17,8 @@ from .simplify import simplify
 def forward(program: Program, wrt: Sequence[int] | None = None, *, lossy: bool = False) -> Program:
     """The program (inputs…, one tangent per input in `wrt`) -> one tangent per output: J t.
 
-    Default `wrt`: every float input. Source: Radul et al., You Only Linearize Once, 2023 (transposition of linear programs).
+    Default `wrt`: every float input. Source: Radul et al., You Only Linearize Once, 2023 (transposition of linear
+    programs).
     """
     if wrt is None:
         wrt = [i for i, v in enumerate(program.inputs) if v.dtype.kind in "fc"]

@@ -16,7 +16,12 @@ import numpy as np
 
 from .errors import ProgramError
 
-DTYPES = {"float64": np.dtype(np.float64), "complex128": np.dtype(np.complex128), "bool": np.dtype(bool), "int64": np.dtype(np.int64)}
+DTYPES = {
+    "float64": np.dtype(np.float64),
+    "complex128": np.dtype(np.complex128),
+    "bool": np.dtype(bool),
+    "int64": np.dtype(np.int64),
+}
 SHORT = {"float64": "f64", "complex128": "c128", "bool": "bool", "int64": "i64"}
 
 
@@ -98,7 +103,10 @@ class Program:
         return {
             "name": self.name,
             "inputs": [{"shape": list(v.shape), "dtype": v.dtype.name} for v in self.inputs],
-            "constants": [{"shape": list(v.shape), "dtype": v.dtype.name, "data": array_to_json(c)} for v, c in self.constants.items()],
+            "constants": [
+                {"shape": list(v.shape), "dtype": v.dtype.name, "data": array_to_json(c)}
+                for v, c in self.constants.items()
+            ],
             "equations": [
                 {
                     "primitive": e.primitive,
@@ -127,13 +135,24 @@ class Program:
                 outputs = tuple(_variable(v) for v in e["outputs"])
                 if any(j < 0 for j in e["inputs"]):
                     raise IndexError("negative variable number")
-                equations.append(Equation(str(e["primitive"]), tuple(known[j] for j in e["inputs"]), _hashable(e["params"]), outputs, i))
+                equations.append(
+                    Equation(
+                        str(e["primitive"]), tuple(known[j] for j in e["inputs"]), _hashable(e["params"]), outputs, i
+                    )
+                )
                 known.extend(outputs)
             part = "outputs"
-            return Program(inputs, constants, tuple(equations), tuple(known[j] for j in data["outputs"]), str(data.get("name", "f")))
+            return Program(
+                inputs,
+                constants,
+                tuple(equations),
+                tuple(known[j] for j in data["outputs"]),
+                str(data.get("name", "f")),
+            )
         except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
             raise ProgramError(
-                f"Program.from_json: {part} could not be read ({type(error).__name__}: {error}); accepted is what Program.to_json writes. "
+                f"Program.from_json: {part} could not be read ({type(error).__name__}: {error}); accepted is what "
+                f"Program.to_json writes. "
                 "Write the case again, or restore the file from where it came."
             ) from error
 
@@ -200,5 +219,9 @@ def _letters(i: int) -> str:
 
 def _short(constant: Any) -> str:
     if isinstance(constant, np.ndarray):
-        return repr(constant.item()) if constant.ndim == 0 else np.array2string(constant, threshold=8, precision=6, separator=", ").replace("\n", "")
+        return (
+            repr(constant.item())
+            if constant.ndim == 0
+            else np.array2string(constant, threshold=8, precision=6, separator=", ").replace("\n", "")
+        )
     return "<traced value>"

@@ -39,8 +39,8 @@ ELEMENTWISE, STRUCTURAL, GENERAL = "elementwise", "structural", "general"
 
 @dataclass(frozen=True)
 class Accumulation:
-    """How an operation sums: `terms(*xs, **params)` is k, the number of terms of one output; `squares(*xs, **params)` is
-    the sum of the squares of those terms; `chain` is how many terms the algorithm adds one after the other."""
+    """How an operation sums: `terms(*xs, **params)` is k, the number of terms of one output; `squares(*xs, **params)`
+    is the sum of the squares of those terms; `chain` is how many terms the algorithm adds one after the other."""
 
     terms: Callable[..., int]
     squares: Callable[..., Array]
@@ -52,15 +52,19 @@ class Primitive:
     """One declaration. `rules` has one entry per argument, or is one callable `rule(i, g, y, *xs, **params)` when the
     number of arguments varies.
 
-    kind: ELEMENTWISE rules are partial derivatives ∂y/∂x (a number or traced value); STRUCTURAL rules are transposes of a linear map
-    with coefficients ≥ 0 (strong zeros pass through the same map); GENERAL rules are whole vector-Jacobian products.
+    kind: ELEMENTWISE rules are partial derivatives ∂y/∂x (a number or traced value); STRUCTURAL rules are transposes
+    of a linear map with coefficients ≥ 0 (strong zeros pass through the same map); GENERAL rules are whole
+    vector-Jacobian products.
     selects: per argument, a rule giving the Boolean of entries whose cotangent is *not* a strong zero (None: all).
     drops: (structural) some entries of the input may not reach the output; their cotangent is a strong zero.
-    lossy: other correct formulas for the rules that lose digits (for example from a saved output), used only to tell lost accuracy from a wrong formula.
+    lossy: other correct formulas for the rules that lose digits (for example from a saved output), used only to tell
+    lost accuracy from a wrong formula.
     ulps: rounding error of one result in units of 0.4 unit roundoffs; 0 for data movement.
-    torch: format string of the PyTorch spelling: {0}, {1}, ... arguments ({args}: all), {name} parameters; or a callable (names, params) -> str.
+    torch: format string of the PyTorch spelling: {0}, {1}, ... arguments ({args}: all), {name} parameters; or a
+    callable (names, params) -> str.
     view: the result may share memory with the first argument. ufunc: forward takes `out`.
-    sites: the result is a choice among legitimate ones. draw: callable (draw, pool) -> (arguments, params) or None; see harness.strategies.
+    sites: the result is a choice among legitimate ones. draw: callable (draw, pool) -> (arguments, params) or None;
+    see harness.strategies.
     """
 
     name: str
@@ -106,13 +110,18 @@ class Registry(Mapping[str, Primitive]):
 
     def declare(self, primitive: Primitive) -> Primitive:
         if primitive.name in self._table:
-            raise EngineError(f"primitive {primitive.name!r}: declared twice; one declaration is accepted. Rename one of them.")
+            raise EngineError(
+                f"primitive {primitive.name!r}: declared twice; one declaration is accepted. Rename one of them."
+            )
         if not primitive.source:
-            raise EngineError(f"primitive {primitive.name!r}: source is empty; accepted is a textbook, paper or identity. Name one.")
+            raise EngineError(
+                f"primitive {primitive.name!r}: source is empty; accepted is a textbook, paper or identity. Name one."
+            )
         for i, rule in enumerate(() if callable(primitive.rules) else primitive.rules):
             if not (callable(rule) or isinstance(rule, (Marker, int, float))):
                 raise EngineError(
-                    f"primitive {primitive.name!r}: rule {i} is {rule!r}; accepted are a callable, a number, CONSTANT, NOT_WRITTEN, DOES_NOT_EXIST. Declare one."
+                    f"primitive {primitive.name!r}: rule {i} is {rule!r}; accepted are a callable, a number, "
+                    f"CONSTANT, NOT_WRITTEN, DOES_NOT_EXIST. Declare one."
                 )
         self._table[primitive.name] = primitive
         return primitive
@@ -123,7 +132,9 @@ class Registry(Mapping[str, Primitive]):
         except KeyError:
             near = difflib.get_close_matches(name, self._table, 3)
             hint = f"Did you mean {', '.join(near)}?" if near else "List them with sorted(PRIMITIVES)."
-            raise UnknownPrimitive(f"primitive {name!r}: not in the registry, which holds {len(self._table)}. {hint}") from None
+            raise UnknownPrimitive(
+                f"primitive {name!r}: not in the registry, which holds {len(self._table)}. {hint}"
+            ) from None
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._table)

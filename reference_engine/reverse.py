@@ -1,7 +1,8 @@
 """Reverse mode: from a program, the program of its vector-Jacobian product.
 
-Beside each cotangent runs an optional Boolean, the entries that are *not* strong zeros. A zero made by selection (where, relu, a
-slice) is strong: whatever it multiplies later does not matter, not even inf. Any other zero is an ordinary number.
+Beside each cotangent runs an optional Boolean, the entries that are *not* strong zeros. A zero made by selection
+(where, relu, a slice) is strong: whatever it multiplies later does not matter, not even inf. Any other zero is an
+ordinary number.
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ Cotangent = tuple[Tracer, Tracer | None]
 def reverse(program: Program, wrt: Sequence[int] | None = None, *, lossy: bool = False) -> Program:
     """The program (inputs…, one cotangent per output) -> one gradient per input in `wrt` (default: every float input).
 
-    x̄ = Σ_outputs g ∂y/∂x.  Shapes: each gradient has the shape of its input. The equations of `program` come first, unchanged, so
-    values known from a forward run can be used again. `lossy` takes the declared alternative rules that lose digits.
-    Raises DerivativeError where a derivative does not exist. Source: Griewank and Walther, Evaluating Derivatives, ch. 3.
+    x̄ = Σ_outputs g ∂y/∂x.  Shapes: each gradient has the shape of its input. The equations of `program` come first,
+    unchanged, so values known from a forward run can be used again. `lossy` takes the declared alternative rules that
+    lose digits. Raises DerivativeError where a derivative does not exist. Source: Griewank and Walther, Evaluating
+    Derivatives, ch. 3.
     """
     if wrt is None:
         wrt = [i for i, v in enumerate(program.inputs) if v.dtype.kind in "fc"]
@@ -77,7 +79,8 @@ def _contribution(builder: Builder, e: Equation, i: int, gs: list[Cotangent], lo
     if isinstance(rule, Marker):
         why = "has no derivative" if rule is not NOT_WRITTEN else "has a derivative whose rule is not written"
         raise DerivativeError(
-            f"{e.primitive}: argument {i} ({e.inputs[i]!r}) {why}; accepted are arguments with a rule. Treat it as constant with ops.stop_gradient."
+            f"{e.primitive}: argument {i} ({e.inputs[i]!r}) {why}; accepted are arguments with a rule. Treat it as "
+            f"constant with ops.stop_gradient."
         )
     xs = [builder.tracer(v) for v in e.inputs]
     ys = [builder.tracer(v) for v in e.outputs]
@@ -106,7 +109,14 @@ def _contribution(builder: Builder, e: Equation, i: int, gs: list[Cotangent], lo
 
 
 def _elementwise(
-    primitive: Primitive, rule: Any, i: int, g: Tracer, alive: Tracer | None, y: Tracer, xs: list[Tracer], params: dict[str, Any]
+    primitive: Primitive,
+    rule: Any,
+    i: int,
+    g: Tracer,
+    alive: Tracer | None,
+    y: Tracer,
+    xs: list[Tracer],
+    params: dict[str, Any],
 ) -> Cotangent:
     """g ∂y/∂xᵢ, kept at exactly 0 where the cotangent is a strong zero, summed over the axes xᵢ was broadcast along."""
     x = xs[i]

@@ -1,8 +1,8 @@
 """How far each result can drift in a given precision, measured by Monte Carlo arithmetic instead of chosen.
 
-The program runs m more times with every computed value multiplied by 1 + 0.4 u ξ, ξ standard normal, u the unit roundoff; sums drift by
-their running sums. Sources: Parker, Monte Carlo Arithmetic, 1997; Denis, de Oliveira Castro and Petit, Verificarlo, 2016; Higham, Accuracy
-and Stability of Numerical Algorithms, sec. 4.2.
+The program runs m more times with every computed value multiplied by 1 + 0.4 u ξ, ξ standard normal, u the unit
+roundoff; sums drift by their running sums. Sources: Parker, Monte Carlo Arithmetic, 1997; Denis, de Oliveira Castro
+and Petit, Verificarlo, 2016; Higham, Accuracy and Stability of Numerical Algorithms, sec. 4.2.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from .registry import Array, Primitive
 
 UNIT_ROUNDOFF = {"float64": 2.0**-53, "float32": 2.0**-24, "bfloat16": 2.0**-8, "float16": 2.0**-11}
 SMALLEST = {"float64": 2.0**-1074, "float32": 2.0**-149, "bfloat16": 2.0**-133, "float16": 2.0**-24}
-# Noise of one float64 roundoff would itself be rounded away when it is added to a float64 result (often in all 16 runs). It
+# Noise of one float64 roundoff would itself be rounded away when it is added to a float64 result (often in all 16
+# runs). It
 # is made this much larger, and the spread, linear in it, divided by as much; in lower precisions nothing is lost.
 MAGNIFIED = {"float64": 64.0}
 NOISE = 0.4  # standard deviation of one rounding in units of u; a uniform error on [-u/2, u/2]·(1..2) has 0.29 to 0.58
@@ -27,7 +28,8 @@ NOISE = 0.4  # standard deviation of one rounding in units of u; a uniform error
 def drift(primitive: Primitive, arguments: Sequence[Any], params: dict[str, Any], result: Any, u: float) -> Any:
     """Standard deviation of the rounding error of one result, entry by entry; 0.0 where nothing rounds.
 
-    One rounding: 0.4 u |y|. A sum of k terms added in n = k/c chains of c: variance 0.16 u² [y²(1 + c/(3n)) + Σx²(1 + c/2)].
+    One rounding: 0.4 u |y|. A sum of k terms added in n = k/c chains of c: variance 0.16 u² [y²(1 + c/(3n)) + Σx²(1 +
+    c/2)].
     """
     if primitive.ulps == 0.0 or result.dtype.kind not in "fc":
         return 0.0
@@ -62,11 +64,14 @@ class Noise:
         return np.where(np.isfinite(noise), result + noise, result)
 
 
-def spread(plan: Plan, given: Sequence[Any], dtype: str, *, samples: int = 16, seed: int = 0) -> tuple[list[Array], list[Array]]:
+def spread(
+    plan: Plan, given: Sequence[Any], dtype: str, *, samples: int = 16, seed: int = 0
+) -> tuple[list[Array], list[Array]]:
     """Exact outputs, and the root mean square by which rounding in `dtype` moves them.
 
-    plan, given: as for Plan.run. samples: m, number of disturbed runs. Returns two lists of arrays with the shapes of the outputs; the unit is that
-    of the outputs. Where a disturbed run is not finite and the exact one is, the spread is inf.
+    plan, given: as for Plan.run. samples: m, number of disturbed runs. Returns two lists of arrays with the shapes of
+    the outputs; the unit is that of the outputs. Where a disturbed run is not finite and the exact one is, the spread
+    is inf.
     """
     exact = [np.asarray(y) for y in plan.run(given)]
     squares = [np.zeros(y.shape) for y in exact]

@@ -14,8 +14,8 @@ from .registry import PRIMITIVES
 def simplify(program: Program) -> Program:
     """The program without dead code, repeated equations and operations that change nothing.
 
-    Variables keep their identity, so values known for the original are values of the result. Equations that make a choice at a kink are
-    merged only with the same choice (same site).
+    Variables keep their identity, so values known for the original are values of the result. Equations that make a
+    choice at a kink are merged only with the same choice (same site).
     """
     replaced: dict[Variable, Variable] = {}
     seen: dict[Any, tuple[Variable, ...]] = {}
@@ -54,7 +54,9 @@ def _is(constant: Any, number: float) -> bool:
     return not hasattr(constant, "builder") and bool(constant == number)
 
 
-def _no_op(e: Equation, inputs: tuple[Variable, ...], one: set[Variable], makers: dict[Variable, Equation]) -> Variable | None:
+def _no_op(
+    e: Equation, inputs: tuple[Variable, ...], one: set[Variable], makers: dict[Variable, Equation]
+) -> Variable | None:
     """The variable that `e` only repeats, if it does."""
     x = inputs[0]
     y = e.outputs[0]
@@ -70,7 +72,9 @@ def _no_op(e: Equation, inputs: tuple[Variable, ...], one: set[Variable], makers
     before = makers.get(x)
     if before is not None and before.primitive == e.primitive and PRIMITIVES[e.primitive].view:
         source = before.inputs[0]
-        if e.primitive == "transpose" and tuple(before.params["axes"][i] for i in e.params["axes"]) == tuple(range(x.ndim)):
+        if e.primitive == "transpose" and tuple(before.params["axes"][i] for i in e.params["axes"]) == tuple(
+            range(x.ndim)
+        ):
             return source
         if e.primitive == "reshape" and source.shape == y.shape:
             return source

@@ -114,7 +114,13 @@ class Builder:
         return made if many else made[0]
 
     def finish(self, outputs: Sequence[Tracer], name: str = "f") -> Program:
-        return Program(tuple(self.inputs), self.constants, tuple(self.equations), tuple(self.lift(t).variable for t in outputs), name)
+        return Program(
+            tuple(self.inputs),
+            self.constants,
+            tuple(self.equations),
+            tuple(self.lift(t).variable for t in outputs),
+            name,
+        )
 
 
 def bind(name: str, *args: Any, **params: Any) -> Any:
@@ -148,7 +154,8 @@ def as_array(x: Any, integer: bool = False) -> Array:
     if kind == "c":
         return array if array.dtype == COMPLEX else array.astype(COMPLEX)
     raise DtypeError(
-        f"as_array: found a {type(x).__name__} of dtype {array.dtype}; accepted are numbers and arrays of Booleans, integers, floats or complex numbers. "
+        f"as_array: found a {type(x).__name__} of dtype {array.dtype}; accepted are numbers and arrays of Booleans, "
+        f"integers, floats or complex numbers. "
         "Convert it to a NumPy array of float64 first."
     )
 
@@ -255,7 +262,8 @@ class Tracer:
     def _known(self, wanted: str) -> Any:
         if self.value is None:
             raise DtypeError(
-                f"{wanted}: the traced value {self.variable!r} has no number while a program is being built from shapes alone; accepted is code that does not "
+                f"{wanted}: the traced value {self.variable!r} has no number while a program is being built from "
+                f"shapes alone; accepted is code that does not "
                 "branch on it. Use ops.where, or trace with grad or value_and_grad, which know the numbers."
             )
         return self.value.value if type(self.value) is Tracer else self.value
@@ -273,7 +281,9 @@ class Tracer:
         return _public("reshape", self, shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape)
 
     def transpose(self, *axes: Any) -> Any:
-        return _public("transpose", self, (axes[0] if len(axes) == 1 and isinstance(axes[0], (tuple, list)) else axes) or None)
+        return _public(
+            "transpose", self, (axes[0] if len(axes) == 1 and isinstance(axes[0], (tuple, list)) else axes) or None
+        )
 
     @property
     def T(self) -> Any:  # noqa: N802 - NumPy's name
@@ -309,6 +319,11 @@ def trace(fn: Callable[..., Any], *examples: Any, name: str = "f") -> Program:
         if not (hasattr(x, "shape") and hasattr(x, "dtype")):
             x = as_array(x)
         dtype = np.dtype(x.dtype)
-        arguments.append(builder.input(tuple(x.shape), COMPLEX if dtype.kind == "c" else INT if dtype.kind in "iu" else BOOL if dtype.kind == "b" else FLOAT))
+        arguments.append(
+            builder.input(
+                tuple(x.shape),
+                COMPLEX if dtype.kind == "c" else INT if dtype.kind in "iu" else BOOL if dtype.kind == "b" else FLOAT,
+            )
+        )
     result = fn(*arguments)
     return builder.finish(result if isinstance(result, (tuple, list)) else [result], name)

@@ -49,7 +49,7 @@ class _Traced:
         return rebuild(self.result, [np.asarray(t.value) for t in self.outputs])
 
     def derived(self, kind: str, derive: Callable[[Program], Program], more: Sequence[Any]) -> list[Any]:
-        """Outputs of `derive(program)` at the leaves and `more`, starting from the values that the trace has computed."""
+        """Outputs of `derive(program)` at the leaves and `more`, starting from the values the trace computed."""
         if self.nested or any(type(x) is Tracer for x in more):
             return _as_list(evaluate(simplify(derive(self.program)), *self.leaves, *more))
         program = self.program
@@ -82,16 +82,22 @@ def _argnums(operation: str, argnums: int | Sequence[int], count: int) -> tuple[
     numbers = (argnums,) if isinstance(argnums, int) else tuple(argnums)
     for n in numbers:
         if not -count <= n < count:
-            raise ParameterError(f"{operation}: argnums={argnums} but the function was given {count} arguments; accepted are {-count} to {count - 1}. Check argnums.")
+            raise ParameterError(
+                f"{operation}: argnums={argnums} but the function was given {count} arguments; accepted are {-count} "
+                f"to {count - 1}. Check argnums."
+            )
     return tuple(n % count for n in numbers)
 
 
-def value_and_grad(fn: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False) -> Callable[..., Any]:
+def value_and_grad(
+    fn: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False
+) -> Callable[..., Any]:
     """The function that returns (fn(*args), gradient): one forward and one backward evaluation.
 
-    ∂fn/∂args[argnums]; fn returns a scalar, shape (). The gradient has the nesting and shapes of args[argnums]: one array for a number, a tuple for
-    several. With `has_aux`, fn returns (scalar, anything) and the value is that pair. At kinks: the element of least norm.
-    Raises ShapeError if the value is not a scalar, ParameterError for an argnum that does not exist.
+    ∂fn/∂args[argnums]; fn returns a scalar, shape (). The gradient has the nesting and shapes of args[argnums]: one
+    array for a number, a tuple for several. With `has_aux`, fn returns (scalar, anything) and the value is that pair.
+    At kinks: the element of least norm. Raises ShapeError if the value is not a scalar, ParameterError for an argnum
+    that does not exist.
     """
 
     def differentiated(*args: Any, **kwargs: Any) -> Any:
@@ -108,7 +114,8 @@ def value_and_grad(fn: Callable[..., Any], argnums: int | Sequence[int] = 0, has
         traced = _Traced(scalar, args, numbers)
         if len(traced.outputs) != 1 or traced.outputs[0].shape != ():
             raise ShapeError(
-                f"grad: {getattr(fn, '__name__', 'fn')} returned shapes {[t.shape for t in traced.outputs]}; accepted is one scalar, shape (). "
+                f"grad: {getattr(fn, '__name__', 'fn')} returned shapes {[t.shape for t in traced.outputs]}; accepted "
+                f"is one scalar, shape (). "
                 "Reduce it with ops.sum or ops.mean, or use vjp or jacobian."
             )
         gradients = traced.pull([1.0])
@@ -167,24 +174,35 @@ def _fitting(operation: str, what: str, found: list[Any], shapes: list[tuple[int
     """`found` as arrays or tracers, checked against `shapes`."""
     arrays = [x if type(x) is Tracer else as_array(x) for x in found]
     if [x.shape for x in arrays] != shapes:
-        raise ShapeError(f"{operation}: {what} shapes are {[x.shape for x in arrays]}; accepted are {shapes}. Pass one {what} of that shape for each.")
+        raise ShapeError(
+            f"{operation}: {what} shapes are {[x.shape for x in arrays]}; accepted are {shapes}. Pass one {what} of "
+            f"that shape for each."
+        )
     return arrays
 
 
-def jacobian(fn: Callable[..., Any], argnums: int = 0, mode: Literal["reverse", "forward"] = "reverse") -> Callable[..., Any]:
+def jacobian(
+    fn: Callable[..., Any], argnums: int = 0, mode: Literal["reverse", "forward"] = "reverse"
+) -> Callable[..., Any]:
     """The function that returns ∂y/∂x of one array output and one array argument.
 
-    y.shape + x.shape. mode "reverse" pulls one row an output entry, "forward" pushes one column an input entry; both are the same numbers up to rounding.
-    Raises ParameterError for another mode.
+    y.shape + x.shape. mode "reverse" pulls one row an output entry, "forward" pushes one column an input entry; both
+    are the same numbers up to rounding. Raises ParameterError for another mode.
     """
     if mode not in ("reverse", "forward"):
-        raise ParameterError(f"jacobian: mode={mode!r}; accepted are 'reverse' (one pass an output entry) and 'forward' (one pass an input entry). Choose one.")
+        raise ParameterError(
+            f"jacobian: mode={mode!r}; accepted are 'reverse' (one pass an output entry) and 'forward' (one pass an "
+            f"input entry). Choose one."
+        )
 
     def jacobian_at(*args: Any, **kwargs: Any) -> Any:
         (n,) = _argnums("jacobian", argnums, len(args))
         traced = _Traced(lambda *a: fn(*a, **kwargs), args, [n])
         if len(traced.leaves) != 1 or len(traced.outputs) != 1:
-            raise ShapeError(f"jacobian: found {len(traced.leaves)} arrays in argument {n} and {len(traced.outputs)} outputs; accepted is one of each. Take them one at a time.")
+            raise ShapeError(
+                f"jacobian: found {len(traced.leaves)} arrays in argument {n} and {len(traced.outputs)} outputs; "
+                f"accepted is one of each. Take them one at a time."
+            )
         x, y = traced.leaves[0], traced.outputs[0]
         if traced.nested:
             return _nested_jacobian(traced, x.shape, y.shape, mode)
@@ -217,14 +235,17 @@ def _nested_jacobian(traced: _Traced, x: tuple[int, ...], y: tuple[int, ...], mo
 
 
 def hessian(fn: Callable[..., Any], argnums: int = 0) -> Callable[..., Any]:
-    """The function that returns ∂²fn/∂x² of a scalar function: x.shape + x.shape, forward over reverse, one pass an entry of x."""
+    """The function that returns ∂²fn/∂x² of a scalar function: x.shape + x.shape, forward over reverse, one pass an
+    entry of x.
+    """
     return jacobian(grad(fn, argnums), argnums, mode="forward")
 
 
 def hvp(fn: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]) -> Any:
     """Σ ∂²fn/∂x∂x′ · tangent of a scalar function, without the Hessian: forward over reverse.
 
-    One primal: an array of its shape; several: a tuple with all mixed terms. Source: Pearlmutter, Fast exact multiplication by the Hessian, 1994.
+    One primal: an array of its shape; several: a tuple with all mixed terms. Source: Pearlmutter, Fast exact
+    multiplication by the Hessian, 1994.
     """
     numbers = tuple(range(len(primals)))
     _, product = jvp(grad(fn, numbers), primals, tangents)

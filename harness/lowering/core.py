@@ -10,9 +10,10 @@ from ...reference_engine import ops
 from .table import CallSite, constant, lowers
 
 constant(
-    """empty empty_like zeros zeros_like ones ones_like full full_like new_zeros new_ones new_empty new_full rand rand_like randn randn_like
-    bernoulli bernoulli_ normal_ uniform_ exponential_ geometric_ log_normal_ cauchy_ random_ zero_ fill_ native_dropout_mask scalar_tensor eye arange
-    linspace empty_strided new_empty_strided detach sign floor ceil round trunc rand_like""".split()
+    """empty empty_like zeros zeros_like ones ones_like full full_like new_zeros new_ones new_empty new_full rand
+    rand_like randn randn_like bernoulli bernoulli_ normal_ uniform_ exponential_ geometric_ log_normal_ cauchy_
+    random_ zero_ native_dropout_mask scalar_tensor eye arange linspace empty_strided new_empty_strided detach sign
+    floor ceil round trunc rand_like""".split()
 )
 
 
@@ -121,7 +122,16 @@ def permute(call: CallSite, x: Any, dims: Any) -> Any:
     return ops.transpose(x, tuple(dims))
 
 
-@lowers("aten::view.default", "aten::reshape", "aten::_unsafe_view", "aten::_reshape_alias", "aten::unsqueeze", "aten::squeeze", "aten::flatten", "aten::view_as")
+@lowers(
+    "aten::view.default",
+    "aten::reshape",
+    "aten::_unsafe_view",
+    "aten::_reshape_alias",
+    "aten::unsqueeze",
+    "aten::squeeze",
+    "aten::flatten",
+    "aten::view_as",
+)
 def to_shape(call: CallSite, x: Any, *_: Any, **__: Any) -> Any:
     """The same entries in the recorded shape."""
     return ops.reshape(x, call.shape)
@@ -134,7 +144,8 @@ def expand(call: CallSite, x: Any, *_: Any, **__: Any) -> Any:
 
 
 @lowers(
-    "aten::clone", "aten::alias", "aten::contiguous", "aten::lift_fresh", "aten::lift", "aten::detach", "aten::detach_copy",
+    "aten::clone", "aten::alias", "aten::contiguous", "aten::lift_fresh", "aten::lift", "aten::detach",
+    "aten::detach_copy",
     "aten::positive", "aten::_conj", "aten::resolve_conj", "aten::resolve_neg", "aten::real",
 )  # fmt: skip
 def same(call: CallSite, x: Any, *_: Any, **__: Any) -> Any:

@@ -1,8 +1,9 @@
 """The lowering table: what each ATen operation means, written in the witness's own operations.
 
-A lowering is `fn(call, *args, **kwargs)` with the arguments of the ATen schema. Floating tensors arrive as traced values, integer and
-Boolean tensors as NumPy arrays (they are decisions, taken from PyTorch's run), everything else as it was passed. It returns one traced value
-per differentiable output: one, or a tuple in the order of the schema in which an entry may be None (taken from the recording).
+A lowering is `fn(call, *args, **kwargs)` with the arguments of the ATen schema. Floating tensors arrive as traced
+values, integer and Boolean tensors as NumPy arrays (they are decisions, taken from PyTorch's run), everything else as
+it was passed. It returns one traced value per differentiable output: one, or a tuple in the order of the schema in
+which an entry may be None (taken from the recording).
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ import numpy as np
 Lowering = Callable[..., Any]
 _TABLE: dict[str, Lowering] = {}
 
-# Operations whose result does not depend on the values of their floating arguments, only on shape and dtype, or is random.
+# Operations whose result does not depend on the values of their floating arguments, only on shape and dtype, or is
+# random.
 CONSTANT: set[str] = set()
 
 
@@ -28,9 +30,12 @@ class NotCovered(Exception):
 class CallSite:
     """What a lowering may know about the recorded call beside its arguments.
 
-    outputs: the recorded outputs as NumPy arrays (None where not a tensor): decisions such as indices and masks are taken from here.
-    number_of: the recorded number of an argument (a traced one has none of its own), to check a decision of PyTorch's against it.
-    geometries: (shape, stride, offset) of every tensor argument, for operations that read storage. dtype: name of the dtype of the first output, "float32" for example.
+    outputs: the recorded outputs as NumPy arrays (None where not a tensor): decisions such as indices and masks are
+    taken from here.
+    number_of: the recorded number of an argument (a traced one has none of its own), to check a decision of PyTorch's
+    against it.
+    geometries: (shape, stride, offset) of every tensor argument, for operations that read storage. dtype: name of the
+    dtype of the first output, "float32" for example.
     """
 
     name: str
@@ -61,7 +66,7 @@ def lowers(*names: str) -> Callable[[Lowering], Lowering]:
 
 
 def lower_many(table: dict[str, Callable[..., Any]]) -> None:
-    """Enter operations whose arguments are exactly those of one of our functions (floating tensors only, no keywords)."""
+    """Enter operations whose arguments are exactly those of one of our functions (tensors only, no keywords)."""
     for name, function in table.items():
         lowers(f"aten::{name}")(_plain(function))
 

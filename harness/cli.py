@@ -1,0 +1,189 @@
+"""The command line: one word each. Exit codes: 0 nothing new, 1 something differs that is not known, 2 misuse, 3 an
+internal fault.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+EXAMPLES = """
+Examples:
+
+  gradwitness run --out out                      the whole campaign, with a report in out/report.html
+
+  gradwitness check train.py:example             your own code; example() returns (fn, inputs)
+
+  gradwitness learn forgotten-zeroing            one pitfall, step by step, with the numbers of this run
+
+  gradwitness replay out/findings/ID/case.json   one finding again
+
+  gradwitness report out                         write the pages of a report again
+"""
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="An independent witness for PyTorch gradients." + EXAMPLES,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _listed(text: str | None) -> tuple[str, ...]:
+    return tuple(part.strip() for part in (text or "").split(",") if part.strip())
+
+
+def _modes(modes: str | None, orders: str | None) -> tuple[str, ...]:
+    """--modes and --orders as mode strings; both given: those that fit both."""
+    from .errors import UsageError
+    from .modes import MODES, accepted_mode
+
+    chosen = tuple(accepted_mode(m) for m in _listed(modes)) or MODES
+    if orders:
+        for o in _listed(orders):
+            if o not in ("1", "2"):
+                raise UsageError(f"run: --orders {o!r}; accepted are 1 and 2, separated by commas. Correct the orders.")
+        chosen = tuple(m for m in chosen if str(len(m)) in _listed(orders))
+    if not chosen:
+        raise UsageError(
+            f"run: --modes {modes} and --orders {orders} have nothing in common; accepted are modes of the orders "
+            f"asked for. Widen one of them."
+        )
+    return chosen
+
+
+@app.command()
+def run(
+    source: Annotated[str, typer.Option(help="generated, opinfo or all")] = "all",
+    modes: Annotated[
+        str | None, typer.Option(help="mode strings, outermost first, e.g. R,F,RR; default all that are built")
+    ] = None,
+    orders: Annotated[str | None, typer.Option(help="orders of the derivative, e.g. 1,2")] = None,
+    samples: Annotated[
+        int | None, typer.Option(help="samples per op_db entry and mode; default all at order 1 and two above")
+    ] = None,
+    cases: Annotated[int, typer.Option(help="number of generated programs")] = 400,
+    only: Annotated[str | None, typer.Option(help="only these op_db entries, separated by commas")] = None,
+    seed: Annotated[int, typer.Option(help="what everything is drawn from")] = 0,
+    workers: Annotated[int, typer.Option(help="worker processes; the counts do not depend on it")] = min(
+        2, os.cpu_count() or 1
+    ),
+    out: Annotated[Path, typer.Option(help="folder for the report")] = Path("out"),
+) -> None:
+    """Run the campaign and leave a report.
+
+    Example: gradwitness run --source opinfo --only logcumsumexp,cumprod --out out
+    """
+    from .running import run_and_report
+
+    raise typer.Exit(
+        run_and_report(
+            source,
+            _modes(modes, orders),
+            samples,
+            cases,
+            _listed(only),
+            seed,
+            workers,
+            out,
+            " ".join(["gradwitness", *sys.argv[1:]]),
+        )
+    )
+
+
+@app.command()
+def check(
+    target: Annotated[
+        str,
+        typer.Argument(metavar="FILE.py:NAME", help="NAME is a function without arguments that returns (fn, inputs)"),
+    ],
+    modes: Annotated[str, typer.Option(help="mode strings, outermost first")] = "R",
+    dtypes: Annotated[str | None, typer.Option(help="float64,float32; default the dtypes given")] = None,
+    seed: Annotated[int, typer.Option(help="seed of random cotangents")] = 0,
+    out: Annotated[Path | None, typer.Option(help="write a report of this check into a folder")] = None,
+) -> None:
+    """Check your own code: is the gradient right, and if not, which line is wrong?
+
+    Example: gradwitness check train.py:example
+    """
+    from .running import check_target
+
+    raise typer.Exit(check_target(target, _listed(modes), _listed(dtypes) or None, seed, out))
+
+
+@app.command()
+def replay(
+    case: Annotated[Path, typer.Argument(metavar="CASE.json", help="a case.json of a report's findings folder")],
+) -> None:
+    """Run one finding again and say whether it still shows.
+
+    Example: gradwitness replay out/findings/cumprod-FF/case.json
+    """
+    from .running import replay_case
+
+    raise typer.Exit(replay_case(case))
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="a folder that `gradwitness run` wrote")],
+) -> None:
+    """Write report.html and report.md again from the numbers in a report folder.
+
+    Example: gradwitness report out
+    """
+    from ..reports import rebuild_report
+
+    typer.echo(f"{rebuild_report(folder)}")
+
+
+@app.command()
+def learn(
+    pitfall: Annotated[str | None, typer.Argument(metavar="[ID]", help="which pitfall; leave out to list them")] = None,
+) -> None:
+    """List the pitfalls, or tell one step by step with the numbers of this very run.
+
+    Example: gradwitness learn forgotten-zeroing
+    """
+    from ..scenarios import find, overview, tell
+
+    typer.echo(overview() if pitfall is None else tell(find(pitfall)))
+
+
+def _misuse() -> tuple[type[BaseException], ...]:
+    from ..reference_engine.errors import EngineError
+    from ..reports.errors import ReportError
+    from ..scenarios.errors import UnknownScenario
+    from .errors import HarnessError
+
+    return HarnessError, ReportError, UnknownScenario, EngineError
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point of the `gradwitness` command; exits with one of the four codes."""
+    try:
+        app(args=arguments, prog_name="gradwitness", standalone_mode=True)
+    except KeyboardInterrupt:
+        typer.echo("gradwitness: interrupted", err=True)
+        sys.exit(130)
+    except Exception as error:  # the last line of defence: one sentence for misuse, a traceback for our own faults
+        if isinstance(error, _misuse()):
+            typer.echo(f"gradwitness: {_sentence(error)}", err=True)
+            sys.exit(2)
+        traceback.print_exc()
+        typer.echo("gradwitness: internal fault; nothing was written. Please report it with the lines above.", err=True)
+        sys.exit(3)
+
+
+def _sentence(error: BaseException) -> Any:
+    return str(error)
+
+
+if __name__ == "__main__":
+    main()

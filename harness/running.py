@@ -1,0 +1,255 @@
+"""What the commands do: campaign with progress and closing table, the user's own target, replay of one case."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from .campaign import Campaign, Options, run_campaign, untested, write
+from .errors import UsageError
+from .judging import ORDER
+
+
+def run_and_report(
+    source: str,
+    modes: tuple[str, ...],
+    samples: int | None,
+    cases: int,
+    only: tuple[str, ...],
+    seed: int,
+    workers: int,
+    out: Path,
+    command: str,
+) -> int:
+    """Run the campaign, write the report, print the closing table. Returns the exit code."""
+    import torch
+
+    options = Options(source, modes, cases, samples, seed, workers, only).checked()
+    _writable(out)
+    console = Console(stderr=True)
+    warning = untested(torch.__version__)
+    if warning:
+        console.print(f"[yellow]warning:[/] {warning}", highlight=False)
+    columns = (TextColumn("{task.description:<34}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(
+        *columns, console=console, transient=not console.is_terminal, disable=not console.is_terminal
+    ) as progress:
+        task = progress.add_task("starting workers", total=None)
+
+        def show(done: int, total: int, name: str) -> None:
+            progress.update(task, completed=done, total=total, description=name[:34])
+            if not console.is_terminal and (done % 50 == 0 or done == total):
+                console.print(f"{done} of {total} units done", highlight=False)
+
+        campaign = run_campaign(options, show)
+        lockstep, pitfalls = None, []
+        if source == "all" and not only:
+            progress.update(task, description="network in lock step")
+            lockstep = _lockstep(campaign)
+            progress.update(task, description="pitfalls")
+            pitfalls = _pitfalls()
+    page = write(campaign, out, lockstep, pitfalls, command)
+    _closing(campaign, page)
+    return 1 if campaign.fails else 0
+
+
+def _writable(out: Path) -> None:
+    """Refuse an `out` that cannot be written before any work is done, and leave nothing behind."""
+    nearest = next(p for p in (out, *out.absolute().parents) if p.exists())
+    import os
+
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        raise UsageError(
+            f"run: --out {out} cannot be written ({nearest} is "
+            f"{'not a folder' if not nearest.is_dir() else 'read-only'}); accepted is a folder that can be made. "
+            f"Choose another."
+        )
+
+
+def _lockstep(campaign: Campaign) -> dict[str, Any]:
+    import pandas as pd
+
+    from ..reports.schema import frame_from_rows
+    from . import lockstep
+    from .rows import Rows
+
+    rows = Rows("lockstep/digits", op="two-layer classifier", source="lockstep", seed=campaign.options.seed)
+    result = lockstep.run(seed=campaign.options.seed, rows=rows)
+    campaign.frame = pd.concat([campaign.frame, frame_from_rows(rows.rows)], ignore_index=True)
+    return result.as_plot()
+
+
+def _pitfalls() -> list[dict[str, Any]]:
+    from ..scenarios import catalogue, record
+
+    return [record(s) for s in catalogue().values()]
+
+
+def _closing(campaign: Campaign, page: Path) -> None:
+    console = Console()
+    counts = Counter(campaign.frame["verdict"])
+    table = Table(title=None, box=None, pad_edge=False)
+    table.add_column("verdict")
+    table.add_column("comparisons", justify="right")
+    for verdict in reversed(ORDER):
+        if counts[verdict]:
+            table.add_row(verdict, str(counts[verdict]))
+    console.print(table)
+    compared = [c for c in campaign.coverage if c["source"] == "opinfo"]
+    if compared:
+        covered = sum(c["status"] == "compared" for c in compared)
+        console.print(f"op_db entries compared in mode R, every sample: {covered} of {len(compared)}", highlight=False)
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for f in campaign.findings:
+        groups.setdefault(f["culprit"], []).append(f)
+    if groups:
+        found = Table(title=None, box=None, pad_edge=False)
+        for name in ("wrong operation", "modes", "known"):
+            found.add_column(name)
+        for culprit, parts in groups.items():
+            modes = ", ".join(
+                sorted({f"{f['mode']}" + ("" if f["verdict"] == "mismatch" else f" ({f['verdict']})") for f in parts})
+            )
+            known = next((f["known"] for f in parts if f["known"]), None)
+            new = sum(f["fails"] for f in parts)
+            found.add_row(
+                culprit,
+                modes,
+                ("NEW" if new else "") + ("" if not known else (" and " if new else "") + str(known)[:60]),
+            )
+        console.print(found)
+    new = len(campaign.fails)
+    console.print(
+        f"{len(campaign.findings)} findings, {new} of them new; the report is {page}", highlight=False, soft_wrap=True
+    )
+
+
+def check_target(target: str, modes: Sequence[str], dtypes: Sequence[str] | None, seed: int, out: Path | None) -> int:
+    """Check FILE.py:NAME. Returns 0 if the result is ok, 1 if something differs."""
+    from .checking import check
+
+    fn, inputs = _load(target)
+    result = check(fn, inputs, modes=modes, dtypes=dtypes, seed=seed)
+    print(result.explain())
+    if out is not None:
+        from ..reports import write_report
+        from .campaign import environment
+
+        print(
+            write_report(
+                result.frame, out, metadata={**environment(), "seed": seed, "command": f"gradwitness check {target}"}
+            )
+        )
+    return 0 if result.ok else 1
+
+
+def _load(target: str) -> tuple[Any, Any]:
+    """(fn, inputs) from FILE.py:NAME. Raises UsageError for a file or name that is not there, or another kind of
+    result.
+    """
+    file, _, name = target.rpartition(":")
+    path = Path(file)
+    if not file or not name or path.suffix != ".py":
+        raise UsageError(
+            f"check: {target!r}; accepted is FILE.py:NAME, where NAME is a function without arguments that returns "
+            f"(fn, inputs). Name both."
+        )
+    if not path.is_file():
+        raise UsageError(f"check: {path} is not a file; accepted is the path of a Python file. Check the path.")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules.setdefault(path.stem, module)
+    sys.path.insert(0, str(path.parent.absolute()))
+    spec.loader.exec_module(module)
+    if not hasattr(module, name):
+        names = [n for n in vars(module) if callable(getattr(module, n)) and not n.startswith("_")]
+        raise UsageError(
+            f"check: {path} has no {name!r}; it has {', '.join(names[:12]) or 'no functions'}. Name one that returns "
+            f"(fn, inputs)."
+        )
+    made = getattr(module, name)
+    if not callable(made):
+        raise UsageError(
+            f"check: {target} is a {type(made).__name__}; accepted is a function without arguments that returns (fn, "
+            f"inputs). Wrap it in one."
+        )
+    result = made()
+    if not (isinstance(result, tuple) and len(result) == 2 and callable(result[0])):
+        raise UsageError(
+            f"check: {target}() returned {type(result).__name__}; accepted is a pair (fn, inputs) of a callable and a "
+            f"tensor or tuple of tensors. Return that pair."
+        )
+    return result[0], result[1]
+
+
+def replay_case(path: Path) -> int:
+    """Run one case again. Returns 0 if it agrees or is a known issue, 1 if it differs and is not known."""
+    from .cases import call_from_json, read_case
+    from .comparing import compare_forward_modes, compare_reverse
+    from .errors import CaseError
+    from .known import load, match
+    from .rows import Rows
+
+    data = read_case(path)
+    mode = data["mode"]
+    rows = Rows(path.parent.name, source="user")
+    if data["kind"] == "generated":
+        from .generated import replay as replay_generated
+
+        replay_generated(data, rows)
+        names = [str(data.get("culprit", ""))]
+    else:
+        if data["kind"] == "call":
+            subject = call_from_json(data)
+            names = [f"{data['operation']}.{data['overload']}"]
+        else:
+            from . import opinfo
+
+            entry = next((e for e in opinfo.entries() if e.name == data.get("entry")), None)
+            if entry is None:
+                raise CaseError(
+                    f"replay: {path} names the op_db entry {data.get('entry')!r}, which this torch does not have; "
+                    f"accepted are its own entries. Use the torch the case was found with."
+                )
+            found = [
+                s
+                for k, s in opinfo.subjects(entry, int(data["seed"]) - int(data["sample"]))
+                if k == int(data["sample"])
+            ]
+            if not found:
+                raise CaseError(
+                    f"replay: {path} asks for sample {data['sample']} of {entry.name}, which this torch does not "
+                    f"have. Use the torch the case was found with."
+                )
+            subject = found[0]
+            names = [entry.name]
+        (compare_reverse if mode == "R" else lambda s, r: compare_forward_modes(s, r, mode))(subject, rows)
+    worst = min(rows.rows, key=lambda r: (ORDER.index(r["verdict"]), -(r.get("z") or 0.0)))
+    issue = match(
+        load(),
+        [*names, str(worst.get("program", ""))],
+        mode,
+        "autograd",
+        worst.get("dtype", "float64"),
+        worst["verdict"],
+    )
+    print(f"{worst['verdict']}: {', '.join(names)} in mode {mode}")
+    if "torch_value" in worst:
+        print(
+            f"  entry {worst['entry']}: torch={worst['torch_value']!r} right={worst['reference_value']!r}, error "
+            f"{worst['z']:.6g} times what rounding explains"
+        )
+    if worst.get("message"):
+        print(f"  {worst['message']}")
+    if issue is not None:
+        print(f"  known: {issue.reference}")
+    return 0 if worst["verdict"] in ("agree", "convention", "inaccurate") or issue is not None else 1
