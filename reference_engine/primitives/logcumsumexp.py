@@ -67,7 +67,13 @@ running_share = general(
         lambda x, *, axis, complement: _share_variance(x, axis, complement),
         lambda x, *, axis, complement: x.shape[axis],
     ),
+    draw=lambda pool: draw_share(pool),
 )
+
+
+def draw_share(pool: Any) -> Any:
+    x = pool.array(min_ndim=1)
+    return running_share(x, axis=pool.axis(x.ndim), complement=pool.choice((False, True)))
 
 
 def _share_variance(x: Any, axis: int, complement: bool) -> Any:

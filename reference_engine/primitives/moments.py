@@ -13,7 +13,7 @@ from ..registry import same_dtype
 from ..tracing import bind
 from .choice import choice
 from .declare import general
-from .reduction import count_along, draw_reduction, finish, max, min, reduced, spread_back, spread_of, sum
+from .reduction import count_along, draw_reduction, filled, finish, max, min, reduced, spread_back, spread_of, sum
 from .scan import same
 from .shape import axes_of, shaped
 
@@ -53,7 +53,13 @@ centre = general(
     accumulates=spread_of(
         lambda x, *, axes: np.broadcast_to(_mean_variance(x, axes), x.shape), lambda x, *, axes: count_along(x, axes)
     ),
+    draw=lambda pool: draw_centre(pool),
 )
+
+
+def draw_centre(pool: Any) -> Any:
+    x = filled(pool)
+    return centre(x, axes=pool.choice(((pool.axis(x.ndim),), tuple(range(x.ndim)))))
 
 
 def _degrees(x: Any, axes: tuple[int, ...], correction: float) -> float:

@@ -59,7 +59,14 @@ inverse_deviation = general(
         ),
         lambda x, *, axes, eps, centred: 2,
     ),
+    draw=lambda pool: _draw_inverse(pool),
 )
+
+
+def _draw_inverse(pool: Any) -> Any:
+    x = filled(pool)
+    axes = pool.choice(((pool.axis(x.ndim),), tuple(range(x.ndim))))
+    return inverse_deviation(x, axes=axes, eps=pool.choice((1e-5, 0.1)), centred=pool.choice((False, True)))
 
 
 def _torch(names: Sequence[str], params: dict[str, Any], result: str) -> str:

@@ -49,6 +49,7 @@ exponents = general(
     CONSTANT,
     torch=f"(lambda x: {MANTISSA})({{0}})",
     source="IEEE 754-2019, sec. 3.3",
+    draw=False,
     ulps=0.0,
 )
 
@@ -66,6 +67,7 @@ exponents_of_others = general(
     CONSTANT,
     torch=f"(lambda e: e.sum({{axis}}, keepdim=True) - e)((lambda x: {MANTISSA})({{0}}))",
     source="IEEE 754-2019, sec. 3.3",
+    draw=False,
     ulps=0.0,
 )
 
@@ -83,7 +85,13 @@ ldexp = structural(
     CONSTANT,
     torch="torch.ldexp({0}, {1})",
     source="IEEE 754-2019, sec. 5.3.3, scaleB",
+    draw=lambda pool: draw_ldexp(pool),
 )
+
+
+def draw_ldexp(pool: Any) -> Any:
+    x = pool.array()
+    return ldexp(x, np.full(x.shape, float(pool.integer(-3, 3))))
 
 
 def _product_vjp(g: Any, y: Any, x: Any, *, axis: int) -> Any:

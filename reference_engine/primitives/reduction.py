@@ -72,9 +72,9 @@ def spread_of(variance: Callable[..., Any], length: Callable[..., int]) -> Accum
 
 
 def filled(pool: Any, min_ndim: int = 1, domain: str = "real") -> Any:
-    """A value from the pool without an axis of length 0."""
+    """A value from the pool without an axis of length 0; min_ndim is at most 2."""
     x = pool.array(min_ndim=min_ndim, domain=domain)
-    return x if x.size else pool.shaped((2, 3, 2)[: max(min_ndim, 2)], domain=domain)
+    return x if x.size else pool.shaped((2, 3), domain=domain)
 
 
 def draw_reduction(reduction: Callable[..., Any], domain: str = "real", empty: bool = True) -> Callable[[Any], Any]:
@@ -144,7 +144,7 @@ def tied(y: Any, x: Any, axes: tuple[int, ...]) -> Any:
 
 def _extreme_aval(name: str) -> Callable[..., Any]:
     def infer(x: Any, *, axes: tuple[int, ...]) -> Any:
-        if count_along(x, axes) == 0 and math.prod(reduced(x, axes)):
+        if count_along(x, axes) == 0 and 0 not in reduced(x, axes):
             raise ShapeError(
                 f"{name}: x.shape={x.shape} has no entries along axes={axes}; accepted is at least one. "
                 "Choose another axis, or skip empty arrays."

@@ -67,7 +67,13 @@ shift = structural(
     torch="torch.nn.functional.pad({0}.movedim({axis}, -1), ({by}, -({by}))).movedim(-1, {axis})",
     source=LINEAR,
     drops=True,
+    draw=lambda pool: draw_shift(pool),
 )
+
+
+def draw_shift(pool: Any) -> Any:
+    x = pool.array(min_ndim=1)
+    return shift(x, axis=pool.axis(x.ndim), by=pool.integer(-2, 2))
 
 
 def _recurrence(a: Any, b: Any, *, axis: int, adjoint: bool) -> Any:
@@ -118,7 +124,13 @@ recurrence = general(
         ),
         lambda a, b, *, axis, adjoint: b.shape[axis],
     ),
+    draw=lambda pool: draw_recurrence(pool),
 )
+
+
+def draw_recurrence(pool: Any) -> Any:
+    a = pool.array(min_ndim=1)
+    return recurrence(a, pool.shaped(a.shape), axis=pool.axis(a.ndim), adjoint=pool.choice((False, True)))
 
 
 def unit_along(shape: tuple[int, ...], axis: int, place: int) -> Any:

@@ -13,7 +13,7 @@ import numpy as np
 from ..registry import CONSTANT, same_dtype
 from ..tracing import bind
 from .declare import general, structural
-from .reduction import draw_reduction, finish, one_axis, reduced, spread_back, spread_of, sum
+from .reduction import draw_reduction, filled, finish, one_axis, reduced, spread_back, spread_of, sum
 from .scan import same
 from .shape import axis_of, shaped
 
@@ -48,6 +48,7 @@ at_largest = structural(
     torch="torch.take_along_dim({0}, {1}.argmax({axis}, keepdim=True), {axis}).squeeze({axis})",
     source="transpose of a selection",
     drops=True,
+    draw=False,
 )
 to_largest = structural(
     "to_largest",
@@ -57,6 +58,7 @@ to_largest = structural(
     CONSTANT,
     torch="torch.zeros_like({1}).scatter({axis}, {1}.argmax({axis}, keepdim=True), {0}.unsqueeze({axis}))",
     source="transpose of a selection",
+    draw=False,
 )
 
 
@@ -90,6 +92,13 @@ def _from_largest(t: Any, p: Any, axis: int) -> Any:
     return t - spread_back(at_largest(t, p, axis=axis), t, (axis,))
 
 
+def draw_weighted(pool: Any, operation: Callable[..., Any]) -> Any:
+    """Both maps are meant for weights that sum to 1."""
+    x = filled(pool)
+    axis = pool.axis(x.ndim)
+    return operation(x, softmax(pool.shaped(x.shape), axis), axis=axis)
+
+
 def _share_cotangent(g: Any, t: Any, p: Any, axis: int) -> Any:
     """p̄ = -(t - t_m) Σ g, the derivative of Σ_i g_i deviation(t, p)_i with respect to p."""
     return -_from_largest(t, p, axis) * spread_back(sum(g, axis), t, (axis,))
@@ -109,6 +118,7 @@ deviation = general(
     ),
     source="Σ p = 1",
     accumulates=spread_of(lambda t, p, *, axis: _deviation_variance(t, p, axis), lambda t, p, *, axis: t.shape[axis]),
+    draw=lambda pool: draw_weighted(pool, deviation),
 )
 
 
@@ -129,6 +139,7 @@ balance = general(
     torch="({0} - {1} * {0}.sum({axis}, keepdim=True))",
     source="Σ p = 1",
     accumulates=spread_of(lambda g, p, *, axis: _balance_variance(g, p, axis), lambda g, p, *, axis: g.shape[axis]),
+    draw=lambda pool: draw_weighted(pool, balance),
 )
 
 

@@ -85,7 +85,7 @@ def test_values_are_those_of_numpy(name: str) -> None:
 
 @pytest.mark.parametrize("name", CASES)
 def test_every_derivative_of_a_multilinear_map_is_the_map_itself_with_one_operand_exchanged(name: str) -> None:
-    """f is linear in each operand: the tangent is Σ f(…, t, …), and <g, f(…, t, …)> = <x̄, t> for every unit vector t."""
+    """f is linear in each operand: the tangent is Σ f(…, t, …), and <g, f(…, t, …)> = <x̄, t> for unit vectors t."""
     ours, theirs, xs = CASES[name]
     ts = [whole(*x.shape) for x in xs]
     _, tangent = jvp(ours, xs, ts)
