@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .primitives.activation import gelu, gelu_tanh
 from .primitives.arithmetic import (
     abs,
     add,
@@ -26,6 +27,7 @@ from .primitives.arithmetic import (
     to_float,
     trunc,
 )
+from .primitives.blending import lerp, pieces
 from .primitives.cast import cast
 from .primitives.comparison import (
     any_along,
@@ -83,6 +85,7 @@ from .primitives.indexing import embedding, index_add, scatter_add, take, take_a
 from .primitives.layout import concat, pad, slices, split, stack, unstack
 from .primitives.logcumsumexp import logcumsumexp
 from .primitives.moments import norm, std, var
+from .primitives.loss import binary_cross_entropy, cross_entropy_with_logits
 from .primitives.normalization import batch_norm, group_norm, instance_norm, layer_norm, rms_norm, standardize
 from .primitives.ordering import argsort, scatter, sort, topk
 from .primitives.pooling import avg_pool, max_pool

@@ -1,6 +1,47 @@
 """What ATen operations mean in the witness's own operations; importing this package fills the table."""
 
-from . import contractions, core, distances, normalization, reductions, scans, softmax, storage
+from . import (
+    activations,
+    contractions,
+    core,
+    distances,
+    indexing,
+    losses,
+    normalization,
+    pointwise,
+    reductions,
+    scans,
+    scatter,
+    selection,
+    softmax,
+    special,
+    storage,
+    views,
+)
 from .table import CallSite, NotCovered, find, functional_name, is_constant, known_operations, lowers
 
-__all__ = ["CallSite", "NotCovered", "contractions", "core", "distances", "find", "functional_name", "is_constant", "known_operations", "lowers", "normalization", "reductions", "scans", "softmax", "storage"]
+__all__ = [
+    "CallSite",
+    "NotCovered",
+    "activations",
+    "contractions",
+    "core",
+    "distances",
+    "find",
+    "functional_name",
+    "indexing",
+    "is_constant",
+    "known_operations",
+    "losses",
+    "lowers",
+    "normalization",
+    "pointwise",
+    "reductions",
+    "scans",
+    "scatter",
+    "selection",
+    "softmax",
+    "special",
+    "storage",
+    "views",
+]

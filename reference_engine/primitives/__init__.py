@@ -1,7 +1,9 @@
 """All declarations, one module per family; importing this package fills the registry."""
 
 from . import (  # noqa: F401
+    activation,
     arithmetic,
+    blending,
     cast,
     choice,
     comparison,
@@ -13,6 +15,7 @@ from . import (  # noqa: F401
     indexing,
     layout,
     logcumsumexp,
+    loss,
     moments,
     normalization,
     ordering,
