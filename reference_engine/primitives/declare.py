@@ -102,6 +102,7 @@ def structural(
     Data movement rounds nothing (`ulps=0`, the default here); a sum names its `accumulates`.
     """
     more.setdefault("ulps", 0.0 if "accumulates" not in more else 1.0)
+    more["draw"] = more.get("draw") or None
     rules = transposes[0] if len(transposes) == 1 and more.pop("variadic", False) else transposes
     PRIMITIVES.declare(
         Primitive(
@@ -120,7 +121,8 @@ def general(
     torch: Any = None,
     **more: Any,
 ) -> Callable[..., Any]:
-    """Declare any other primitive; each vjp is `rule(g, y, *xs, **params)` and gives the cotangent of one argument."""
+    """Declare any other primitive; each vjp is `rule(g, y, *xs, **params)` and gives one argument's cotangent."""
+    more["draw"] = more.get("draw") or None
     rules = vjps[0] if len(vjps) == 1 and more.pop("variadic", False) else vjps
     PRIMITIVES.declare(
         Primitive(
