@@ -62,7 +62,7 @@ def sum_all(call: CallSite, x: Any, *, dtype: Any = None) -> Any:
 @lowers("aten::sum.dim_IntList")
 def sum_dim(call: CallSite, x: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
     """Σ x along `dim` (None or empty: all axes)."""
-    return ops.sum(x, axis=axes(dim), keepdims=keepdim)
+    return ops.sum(x, axis=axes(dim, x), keepdims=keepdim)
 
 
 @lowers("aten::mean.default")
@@ -74,12 +74,12 @@ def mean_all(call: CallSite, x: Any, *, dtype: Any = None) -> Any:
 @lowers("aten::mean.dim")
 def mean_dim(call: CallSite, x: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
     """Mean along `dim` (None or empty: all axes)."""
-    return ops.mean(x, axis=axes(dim), keepdims=keepdim)
+    return ops.mean(x, axis=axes(dim, x), keepdims=keepdim)
 
 
-def axes(dim: Any) -> Any:
-    """PyTorch's `dim` (None, empty list, number, list) as our axis argument."""
-    if dim is None or (isinstance(dim, (list, tuple)) and len(dim) == 0):
+def axes(dim: Any, x: Any) -> Any:
+    """PyTorch's `dim` (None, empty list, number, list) as our axis argument; a 0-d tensor has none, though PyTorch takes 0 and -1."""
+    if x.ndim == 0 or dim is None or (isinstance(dim, (list, tuple)) and len(dim) == 0):
         return None
     return tuple(dim) if isinstance(dim, (list, tuple)) else dim
 

@@ -14,7 +14,7 @@ from .table import CallSite, lowers
 @lowers("aten::linalg_vector_norm")
 def vector_norm(call: CallSite, x: Any, ord: Any = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Any:  # noqa: A002 - the schema's name
     """(Σ |x|^ord)^{1/ord} along `dim` (None or empty: all axes)."""
-    return ops.norm(x, float(ord), axis=axes(dim), keepdims=keepdim)
+    return ops.norm(x, float(ord), axis=axes(dim, x), keepdims=keepdim)
 
 
 @lowers("aten::norm.Scalar", "aten::norm.ScalarOpt_dtype")
@@ -26,7 +26,7 @@ def norm_all(call: CallSite, x: Any, p: Any = 2, *, dtype: Any = None) -> Any:
 @lowers("aten::norm.ScalarOpt_dim", "aten::norm.ScalarOpt_dim_dtype")
 def norm_dim(call: CallSite, x: Any, p: Any, dim: Any, keepdim: bool = False, *, dtype: Any = None) -> Any:
     """(Σ |x|^p)^{1/p} along `dim`."""
-    return ops.norm(x, 2.0 if p is None else float(p), axis=axes(dim), keepdims=keepdim)
+    return ops.norm(x, 2.0 if p is None else float(p), axis=axes(dim, x), keepdims=keepdim)
 
 
 @lowers("aten::dist")

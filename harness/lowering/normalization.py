@@ -23,6 +23,11 @@ def _inverse_deviation(x: Any, axes: tuple[int, ...], eps: float) -> Any:
     return ops.rsqrt(ops.var(x, axis=axes) + eps)
 
 
+def _held(*statistics: Any) -> tuple[Any, ...]:
+    """Statistics that PyTorch declares not differentiable: their values are compared, their derivative is that of constants."""
+    return tuple(ops.stop_gradient(s) for s in statistics)
+
+
 @lowers("aten::native_layer_norm")
 def layer_norm(call: CallSite, x: Any, normalized_shape: Any, weight: Any, bias: Any, eps: float) -> Any:
     """(x - mean) / √(var + ε) · weight + bias over the last axes, with mean and 1/√(var + ε) of every sample."""
@@ -30,7 +35,7 @@ def layer_norm(call: CallSite, x: Any, normalized_shape: Any, weight: Any, bias:
     y = _affine(ops.standardize(x, over, eps), weight, bias)
     statistics = call.outputs[1].shape
     mean = ops.reshape(ops.mean(x, axis=over), statistics)
-    return y, mean, ops.reshape(_inverse_deviation(x, over, eps), statistics)
+    return y, *_held(mean, ops.reshape(_inverse_deviation(x, over, eps), statistics))
 
 
 @lowers("aten::_fused_rms_norm")
@@ -51,7 +56,7 @@ def _batch_norm(call: CallSite, x: Any, weight: Any, bias: Any, mean: Any, var: 
         return _affine((x - _per_channel(mean, x)) * inverse, weight, bias), None, None
     over = (0, *range(2, x.ndim))
     y = _affine(ops.standardize(x, over, eps), weight, bias)
-    return y, ops.mean(x, axis=over), _inverse_deviation(x, over, eps)
+    return y, *_held(ops.mean(x, axis=over), _inverse_deviation(x, over, eps))
 
 
 @lowers("aten::native_batch_norm")

@@ -5,6 +5,7 @@ Which entry an order statistic picked is a decision and is read from the recorde
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -20,14 +21,34 @@ def one_dimensional(x: Any) -> Any:
     return ops.reshape(x, (1,)) if x.ndim == 0 else x
 
 
-def picked(call: CallSite, x: Any, dim: int, keepdim: bool) -> Any:
-    """x at the recorded indices (the second output) along `dim`."""
+def picked(call: CallSite, x: Any, dim: int, keepdim: bool, value: Callable[[Any], Any]) -> Any:
+    """x at the recorded indices (the second output) along `dim`.
+
+    value: what the operation means, on numbers with the axis last. Where PyTorch's own values are not that, its indices are not a choice
+    among ties: an entry that has the right value is taken instead, so that the comparison shows the error.
+    """
     if x.ndim == 0:
         return x
     indices = call.outputs[1]
     if not keepdim and indices.ndim < x.ndim:
         indices = np.expand_dims(indices, dim)
+    if x.size:
+        numbers = np.moveaxis(call.number_of(x), dim, -1)
+        right = np.moveaxis(value(numbers), -1, dim)
+        if not np.array_equal(np.take_along_axis(np.moveaxis(numbers, -1, dim), indices, dim), right, equal_nan=True):
+            indices = _places(numbers, np.moveaxis(right, dim, -1), dim)
     return ops.reshape(ops.take_along_axis(x, indices, axis=dim), call.shape)
+
+
+def _places(numbers: Any, wanted: Any, dim: int) -> Any:
+    """Indices along the last axis at which `numbers` has the wanted values, each used once in turn; the axis put back at `dim`."""
+    order, goal = np.argsort(numbers, axis=-1, kind="stable"), np.argsort(wanted, axis=-1, kind="stable")
+    if wanted.shape[-1] == numbers.shape[-1]:
+        places = np.take_along_axis(order, np.argsort(goal, axis=-1, kind="stable"), -1)
+    else:
+        same = (numbers[..., None, :] == wanted[..., :, None]) | (np.isnan(numbers[..., None, :]) & np.isnan(wanted[..., :, None]))
+        places = np.argmax(same, axis=-1)
+    return np.moveaxis(places, -1, dim)
 
 
 @lowers("aten::prod.default")
@@ -46,19 +67,19 @@ def prod_dim(call: CallSite, x: Any, dim: int, keepdim: bool = False, *, dtype: 
 def nansum(call: CallSite, x: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
     """Σ x along `dim`, NaN counting as 0."""
     known = ops.where(ops.isnan(x), 0.0, x)
-    return ops.sum(known, axis=axes(dim), keepdims=keepdim) if x.ndim else known
+    return ops.sum(known, axis=axes(dim, x), keepdims=keepdim) if x.ndim else known
 
 
 @lowers("aten::amax")
 def amax(call: CallSite, x: Any, dim: Any = (), keepdim: bool = False) -> Any:
     """The largest entry along `dim`; at a tie the gradient is any convex combination over the tied entries."""
-    return ops.max(x, axis=axes(dim), keepdims=keepdim) if x.ndim else x
+    return ops.max(x, axis=axes(dim, x), keepdims=keepdim) if x.ndim else x
 
 
 @lowers("aten::amin")
 def amin(call: CallSite, x: Any, dim: Any = (), keepdim: bool = False) -> Any:
     """The smallest entry along `dim`; ties as for amax."""
-    return ops.min(x, axis=axes(dim), keepdims=keepdim) if x.ndim else x
+    return ops.min(x, axis=axes(dim, x), keepdims=keepdim) if x.ndim else x
 
 
 @lowers("aten::max.default")
@@ -81,40 +102,81 @@ def aminmax(call: CallSite, x: Any, *, dim: Any = None, keepdim: bool = False) -
     return ops.min(x, axis=dim, keepdims=keepdim), ops.max(x, axis=dim, keepdims=keepdim)
 
 
-@lowers("aten::max.dim", "aten::min.dim", "aten::median.dim", "aten::nanmedian.dim")
-def at_index(call: CallSite, x: Any, dim: int, keepdim: bool = False) -> Any:
-    """The entry along `dim` whose index PyTorch returned."""
-    return picked(call, x, dim, keepdim)
+@lowers("aten::max.dim")
+def max_dim(call: CallSite, x: Any, dim: int, keepdim: bool = False) -> Any:
+    """The largest entry along `dim`, the one whose index PyTorch returned."""
+    return picked(call, x, dim, keepdim, lambda n: n.max(axis=-1, keepdims=True))
+
+
+@lowers("aten::min.dim")
+def min_dim(call: CallSite, x: Any, dim: int, keepdim: bool = False) -> Any:
+    """The smallest entry along `dim`, the one whose index PyTorch returned."""
+    return picked(call, x, dim, keepdim, lambda n: n.min(axis=-1, keepdims=True))
+
+
+def _lower_median(n: Any) -> Any:
+    middle = np.sort(n, axis=-1)[..., (n.shape[-1] - 1) // 2 :][..., :1]
+    return np.where(np.isnan(n).any(axis=-1, keepdims=True), np.nan, middle)
+
+
+def _lower_median_of_numbers(n: Any) -> Any:
+    count = np.sum(~np.isnan(n), axis=-1, keepdims=True)
+    return np.take_along_axis(np.sort(n, axis=-1), np.maximum(count - 1, 0) // 2, -1)
+
+
+@lowers("aten::median.dim")
+def median_dim(call: CallSite, x: Any, dim: int, keepdim: bool = False) -> Any:
+    """The lower median along `dim` (NaN if an entry is NaN), the entry whose index PyTorch returned."""
+    return picked(call, x, dim, keepdim, _lower_median)
+
+
+@lowers("aten::nanmedian.dim")
+def nanmedian_dim(call: CallSite, x: Any, dim: int, keepdim: bool = False) -> Any:
+    """The lower median of the entries along `dim` that are not NaN, the one whose index PyTorch returned."""
+    return picked(call, x, dim, keepdim, _lower_median_of_numbers)
+
+
+def _most_frequent(n: Any) -> Any:
+    """The least of the most frequent values."""
+    ordered = np.sort(n, axis=-1)
+    counts = np.sum(ordered[..., :, None] == ordered[..., None, :], axis=-1)
+    return np.take_along_axis(ordered, np.argmax(counts, axis=-1)[..., None], -1)
 
 
 @lowers("aten::mode")
 def mode(call: CallSite, x: Any, dim: int = -1, keepdim: bool = False) -> Any:
-    """The most frequent value along `dim`, as the entry whose index PyTorch returned."""
-    return picked(call, x, dim, keepdim)
+    """The most frequent value along `dim` (the least of several), as the entry whose index PyTorch returned."""
+    return picked(call, x, dim, keepdim, _most_frequent)
 
 
 @lowers("aten::kthvalue")
 def kthvalue(call: CallSite, x: Any, k: int, dim: int = -1, keepdim: bool = False) -> Any:
-    """The k-th smallest entry along `dim`, as the entry whose index PyTorch returned."""
-    return picked(call, x, dim, keepdim)
+    """The k-th smallest entry along `dim`, the one whose index PyTorch returned."""
+    return picked(call, x, dim, keepdim, lambda n: np.sort(n, axis=-1)[..., k - 1 : k])
+
+
+def _sorted(n: Any, descending: bool) -> Any:
+    return np.flip(np.sort(n, axis=-1), -1) if descending else np.sort(n, axis=-1)
 
 
 @lowers("aten::topk")
 def topk(call: CallSite, x: Any, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> Any:  # noqa: A002 - the schema's name
-    """The k greatest (or least) entries along `dim`, at the indices that PyTorch returned."""
-    return picked(call, x, dim, True)
+    """The k greatest (or least) entries along `dim`, those whose indices PyTorch returned; `sorted` False leaves their order open."""
+    if not sorted:
+        return ops.take_along_axis(x, call.outputs[1], axis=dim) if x.ndim else x
+    return picked(call, x, dim, True, lambda n: _sorted(n, largest)[..., :k])
 
 
 @lowers("aten::sort.default")
 def sort(call: CallSite, x: Any, dim: int = -1, descending: bool = False) -> Any:
-    """x in order along `dim`, by the permutation that PyTorch returned."""
-    return picked(call, x, dim, True)
+    """x in order along `dim` (NaN counts as the greatest), by the permutation that PyTorch returned."""
+    return picked(call, x, dim, True, lambda n: _sorted(n, descending))
 
 
 @lowers("aten::sort.stable")
 def sort_stable(call: CallSite, x: Any, *, stable: Any = None, dim: int = -1, descending: bool = False) -> Any:
-    """x in order along `dim`, by the permutation that PyTorch returned."""
-    return picked(call, x, dim, True)
+    """x in order along `dim` (NaN counts as the greatest), by the permutation that PyTorch returned."""
+    return picked(call, x, dim, True, lambda n: _sorted(n, descending))
 
 
 @lowers("aten::median.default", "aten::nanmedian.default")
@@ -143,22 +205,22 @@ def _correction(correction: Any) -> float:
 @lowers("aten::var.correction")
 def var(call: CallSite, x: Any, dim: Any = None, *, correction: Any = None, keepdim: bool = False) -> Any:
     """Σ (x - mean)² / (n - correction) along `dim`; correction 1 unless given."""
-    return ops.var(x, axis=axes(dim), correction=_correction(correction), keepdims=keepdim)
+    return ops.var(x, axis=axes(dim, x), correction=_correction(correction), keepdims=keepdim)
 
 
 @lowers("aten::std.correction")
 def std(call: CallSite, x: Any, dim: Any = None, *, correction: Any = None, keepdim: bool = False) -> Any:
     """√var along `dim`."""
-    return ops.std(x, axis=axes(dim), correction=_correction(correction), keepdims=keepdim)
+    return ops.std(x, axis=axes(dim, x), correction=_correction(correction), keepdims=keepdim)
 
 
 @lowers("aten::var_mean.correction")
 def var_mean(call: CallSite, x: Any, dim: Any = None, *, correction: Any = None, keepdim: bool = False) -> Any:
     """(var, mean) along `dim`."""
-    return var(call, x, dim, correction=correction, keepdim=keepdim), ops.mean(x, axis=axes(dim), keepdims=keepdim)
+    return var(call, x, dim, correction=correction, keepdim=keepdim), ops.mean(x, axis=axes(dim, x), keepdims=keepdim)
 
 
 @lowers("aten::std_mean.correction")
 def std_mean(call: CallSite, x: Any, dim: Any = None, *, correction: Any = None, keepdim: bool = False) -> Any:
     """(std, mean) along `dim`."""
-    return std(call, x, dim, correction=correction, keepdim=keepdim), ops.mean(x, axis=axes(dim), keepdims=keepdim)
+    return std(call, x, dim, correction=correction, keepdim=keepdim), ops.mean(x, axis=axes(dim, x), keepdims=keepdim)

@@ -15,7 +15,7 @@ from .table import CallSite, lowers
 @lowers("aten::logsumexp")
 def logsumexp(call: CallSite, x: Any, dim: Any, keepdim: bool = False) -> Any:
     """log Σ exp x along `dim`."""
-    return ops.logsumexp(x, axis=axes(dim), keepdims=keepdim) if x.ndim else x
+    return ops.logsumexp(x, axis=axes(dim, x), keepdims=keepdim) if x.ndim else x
 
 
 @lowers("aten::_softmax", "aten::softmax.int")
