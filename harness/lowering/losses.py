@@ -17,6 +17,11 @@ def reduced(losses: Any, reduction: int) -> Any:
     return losses if reduction == NONE else ops.mean(losses) if reduction == MEAN else ops.sum(losses)
 
 
+def _classes(x: Any) -> int:
+    """The number of classes: the last axis; a scalar is one class."""
+    return int(x.shape[-1]) if x.ndim else 1
+
+
 @lowers("aten::mse_loss")
 def mse_loss(call: CallSite, x: Any, target: Any, reduction: int = MEAN) -> Any:
     """(x - target)²."""
@@ -99,9 +104,9 @@ def multi_margin_loss(
 
     x: (N, C) or (C,); target: (N,) or ().
     """
-    batch = ops.reshape(x, (-1, x.shape[-1]))
+    count = _classes(x)
+    batch = ops.reshape(x, (-1, count))
     classes = np.asarray(target).reshape(-1)
-    count = x.shape[-1]
     own = ops.take_along_axis(batch, classes[:, None], axis=1)
     short = ops.relu(ops.add(ops.subtract(batch, own), float(margin)))
     if p == 2:
@@ -119,7 +124,7 @@ def multilabel_margin_loss(call: CallSite, x: Any, target: Any, reduction: int) 
 
     x, target: (N, C) or (C,); the second output, which classes are labels, is as recorded.
     """
-    count = x.shape[-1]
+    count = _classes(x)
     batch = ops.reshape(x, (-1, count))
     labels = np.asarray(target).reshape(batch.shape)
     valid = np.cumprod(labels >= 0, axis=1).astype(bool)

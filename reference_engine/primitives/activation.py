@@ -35,7 +35,9 @@ gelu = elementwise(
     torch="torch.nn.functional.gelu({0})",
     source="Hendrycks and Gimpel, Gaussian Error Linear Units, 2016: x Φ(x), (x Φ)' = Φ + x φ",
     ulps=2.0,
-    accumulates=Accumulation(lambda x: 2, lambda x: 0.25 * np.square(x) * (1.0 + np.square(special.erf(ROOT_HALF * x)))),
+    accumulates=Accumulation(
+        lambda x: 2, lambda x: 0.25 * np.square(x) * (1.0 + np.square(special.erf(ROOT_HALF * x)))
+    ),
 )
 
 
