@@ -143,10 +143,11 @@ class Recorder(TorchDispatchMode):
         self._versions: dict[int, int] = {}
         self._flat: dict[int, int] = {}
 
-    def variable(self, t: torch.Tensor, maker: int | None = None) -> int:
-        """A new variable holding the present value of `t`."""
+    def variable(self, t: torch.Tensor, maker: int | None = None, value: Any = None) -> int:
+        """A new variable holding the present value of `t` (`value`, where it is known already)."""
         index = len(self.recording.variables)
-        self.recording.variables.append(Recorded(to_numpy(t), t.dtype, maker, geometry=_geometry(t)))
+        value = to_numpy(t) if value is None else value
+        self.recording.variables.append(Recorded(value, t.dtype, maker, geometry=_geometry(t)))
         storage = _storage(t)
         self._known[id(t)] = _Known(t, index, self._versions.get(storage, 0))
         self._members.setdefault(storage, set()).add(id(t))
@@ -216,7 +217,6 @@ class Recorder(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         sequence = torch._C._autograd._get_sequence_nr() - 1
-        leaves, _ = tree_flatten((args, kwargs))
         written = _written(func, args, kwargs)
         for t in written:
             self.read(t)
@@ -237,7 +237,11 @@ class Recorder(TorchDispatchMode):
             elif id(r) in fresh:
                 outputs.append(fresh[id(r)])
             else:
-                outputs.append(self.variable(r, number))
+                # PyTorch detaches each result that it saves for the backward pass; these need no copy
+                same = func is torch.ops.aten.detach.default
+                outputs.append(
+                    self.variable(r, number, self.recording.variables[refs_args[0].index].value if same else None)
+                )
         hidden = [v for i, v in fresh.items() if v not in outputs]
         name = func._schema.name
         self.recording.calls.append(
@@ -257,7 +261,6 @@ class Recorder(TorchDispatchMode):
             self._flat[storage] = self._pseudo(
                 "storage::write", (Ref(self._flat[storage]), Ref(index), _geometry(t)), _whole(t), sequence
             )
-        del leaves
         return result
 
 

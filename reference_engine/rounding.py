@@ -18,9 +18,8 @@ from .registry import Array, Primitive
 
 UNIT_ROUNDOFF = {"float64": 2.0**-53, "float32": 2.0**-24, "bfloat16": 2.0**-8, "float16": 2.0**-11}
 SMALLEST = {"float64": 2.0**-1074, "float32": 2.0**-149, "bfloat16": 2.0**-133, "float16": 2.0**-24}
-# Noise of one float64 roundoff would itself be rounded away when it is added to a float64 result (often in all 16
-# runs). It
-# is made this much larger, and the spread, linear in it, divided by as much; in lower precisions nothing is lost.
+# Noise of one float64 roundoff would itself be rounded away when it is added to a float64 result. It is made this much
+# larger, and the spread, linear in it, divided by as much; in lower precisions nothing is lost.
 MAGNIFIED = {"float64": 64.0}
 NOISE = 0.4  # standard deviation of one rounding in units of u; a uniform error on [-u/2, u/2]·(1..2) has 0.29 to 0.58
 

@@ -1,0 +1,233 @@
+"""`check` and `assert_gradients` on callables and modules of a user."""
+
+import copy
+import random
+
+import numpy as np
+import pytest
+import torch
+from gradwitness.harness import GradientMismatch, UnsupportedOperation, UsageError, assert_gradients, check
+
+
+def normal(*shape, dtype=torch.float64, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
+
+
+def faulty_product(entry, size):
+    """A custom Function for x·w whose backward is off by a relative `size` in one entry."""
+
+    class FaultyProduct(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x, w):
+            ctx.save_for_backward(x, w)
+            return x * w
+
+        @staticmethod
+        def backward(ctx, g):  # the line that a culprit has to name
+            x, w = ctx.saved_tensors
+            to_x = g * w
+            to_x[entry] = to_x[entry] * (1 + size)
+            return to_x, g * x
+
+    return FaultyProduct
+
+
+LINE_OF_BACKWARD = faulty_product(0, 0.0).backward.__code__.co_firstlineno
+
+
+@pytest.mark.parametrize(("dtype", "size"), [(torch.float64, 1e-6), (torch.float32, 1e-3)])
+def test_a_backward_that_is_off_in_one_entry_of_100000_is_a_mismatch_and_its_line_is_named(dtype, size):
+    function = faulty_product(54321, size)
+    result = check(lambda x, w: function.apply(x, w).sin(), (normal(100_000, dtype=dtype), normal(100_000, dtype=dtype, seed=1)))
+    assert result.verdict == "mismatch"
+    assert not result.ok
+    assert result.culprit.operation == "FaultyProductBackward"
+    assert result.culprit.file == __file__
+    assert result.culprit.line == LINE_OF_BACKWARD
+    assert result.culprit.entry == (54321,)
+    assert f"{__file__}:{LINE_OF_BACKWARD}" in result.explain()
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_the_right_backward_agrees(dtype):
+    function = faulty_product(0, 0.0)
+    result = check(lambda x, w: function.apply(x, w).sin(), (normal(1000, dtype=dtype), normal(1000, dtype=dtype, seed=1)))
+    assert result.verdict == "agree", result.explain()
+    assert result.ok
+    assert result.culprit is None
+
+
+def test_a_module_has_its_parameters_differentiated_too():
+    model = torch.nn.Sequential(torch.nn.Linear(4, 5), torch.nn.Tanh(), torch.nn.Linear(5, 2)).double()
+    result = assert_gradients(model, normal(3, 4))
+    assert {"0.weight", "0.bias", "2.weight", "2.bias", "input"} <= set(result.frame["wrt"])
+
+
+def test_wrt_narrows_to_positions_and_parameter_names():
+    model = torch.nn.Linear(4, 2).double()
+    by_name = check(model, normal(3, 4), wrt=["bias"]).frame
+    assert set(by_name.loc[by_name["program"] == "whole", "wrt"]) == {"bias"}
+    by_position = check(lambda a, b: a * b, (normal(3), normal(3, seed=1)), wrt=[1]).frame
+    assert set(by_position.loc[by_position["program"] == "whole", "wrt"]) == {"b"}
+    with pytest.raises(UsageError, match="names \\['weigth'\\]"):
+        check(model, normal(3, 4), wrt=["weigth"])
+
+
+def test_a_gradient_that_pytorch_lost_is_a_mismatch_of_the_whole():
+    class Forgetful(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 2
+
+        @staticmethod
+        def backward(ctx, g):
+            return None
+
+    result = check(lambda x: Forgetful.apply(x) + x, normal(3))
+    assert result.verdict == "mismatch"
+    assert result.culprit.operation == "ForgetfulBackward"
+
+
+def test_detached_paths_and_no_grad_blocks_are_constants_as_the_user_wrote_them():
+    def fn(x):
+        with torch.no_grad():
+            scale = x * x
+        return x * x.detach() * scale
+
+    assert check(fn, normal(4)).verdict == "agree"
+
+
+def test_tensors_written_in_place_through_views_are_followed():
+    def fn(x, w):
+        a = torch.zeros(3, 4, dtype=torch.float64)
+        a[0] = w
+        a[1].add_(w * 2)
+        b = a * x
+        b.mul_(3)
+        b[:, 1:].sub_(x[:, 1:])
+        return b.sum(0) * w
+
+    assert check(fn, (normal(3, 4), normal(4, seed=1))).verdict == "agree"
+
+
+def test_nothing_of_the_model_or_of_the_random_state_is_changed():
+    model = torch.nn.Sequential(torch.nn.Conv2d(2, 3, 2), torch.nn.BatchNorm2d(3), torch.nn.ReLU(), torch.nn.Dropout(0.5))
+    model[0].weight.grad = torch.ones_like(model[0].weight)
+    hook = model.register_forward_hook(lambda *_: None)
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    objects = [id(t) for t in (*model.parameters(), *model.buffers())]
+    flags = [m.training for m in model.modules()]
+    hooks = copy.copy(model._forward_hooks)
+    states = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()
+    check(model, normal(2, 2, 4, 4, dtype=torch.float32), dtypes=["float64", "float32"], modes=["R", "F"])
+    after = model.state_dict()
+    assert all(torch.equal(before[k], after[k]) and before[k].dtype == after[k].dtype for k in before)
+    assert [id(t) for t in (*model.parameters(), *model.buffers())] == objects
+    assert [m.training for m in model.modules()] == flags
+    assert model._forward_hooks == hooks
+    assert torch.equal(model[0].weight.grad, torch.ones_like(model[0].weight))
+    assert all(p.grad is None for n, p in model.named_parameters() if n != "0.weight")
+    assert torch.equal(torch.get_rng_state(), states[0])
+    assert (np.random.get_state()[1] == states[1]).all()
+    assert random.getstate() == states[2]
+    hook.remove()
+
+
+def test_inputs_are_differentiated_whether_or_not_they_ask_for_it_and_stay_as_they_are():
+    x, y = normal(3), normal(3, seed=1).requires_grad_()
+    kept = x.clone()
+    assert check(lambda a, b: a * b, (x, y)).verdict == "agree"
+    assert not x.requires_grad
+    assert y.grad is None
+    assert torch.equal(x, kept)
+
+
+def test_keyword_nested_and_non_floating_arguments_are_passed_on():
+    def fn(pair, index, *, scale):
+        return pair["a"].gather(0, index) * scale + pair["b"]
+
+    result = check(fn, ({"a": normal(3), "b": normal(2, seed=1)}, torch.tensor([2, 0])), {"scale": normal(2, seed=2)})
+    assert result.verdict == "agree", result.explain()
+    assert {"pair[0]", "pair[1]", "scale"} <= set(result.frame["wrt"])
+
+
+@pytest.mark.parametrize("mode", ["R", "F", "RR", "FR", "RF", "FF"])
+def test_every_mode_string_is_compared_on_a_module(mode):
+    model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Tanh(), torch.nn.Linear(4, 2)).double()
+    result = check(model, normal(2, 3), modes=[mode])
+    assert result.verdict == "agree", result.explain()
+    assert set(result.frame["mode"]) == {mode}
+
+
+def test_the_second_derivative_of_layer_norm_through_its_forward_rule_is_found():
+    # For f(s) = s / sqrt(s² / 4 · ... ) the closed form is in the corpus of public reports; PyTorch drops d(1/σ) there.
+    result = check(lambda x: torch.nn.functional.layer_norm(x, (2,), eps=0.25), torch.tensor([0.7, 0.0], dtype=torch.float64), modes=["FF"])
+    assert result.verdict == "mismatch"
+
+
+def test_an_operation_without_a_rule_is_named_and_never_ok():
+    result = check(lambda x: torch.special.airy_ai(x) if False else torch.linalg.eigvals(x).real, normal(3, 3))
+    assert result.verdict == "unsupported"
+    assert not result.ok
+    with pytest.raises(UnsupportedOperation, match="no rule for"):
+        assert_gradients(lambda x: torch.linalg.eigvals(x).real, normal(3, 3))
+
+
+def test_an_exception_of_the_user_is_shown_as_theirs():
+    def fn(x):
+        raise ZeroDivisionError("my own")
+
+    result = check(fn, normal(3))
+    assert result.verdict == "raised"
+    assert "ZeroDivisionError: my own" in result.frame["message"].iloc[0]
+    with pytest.raises(ZeroDivisionError, match="my own"):
+        assert_gradients(fn, normal(3))
+
+
+def test_a_mismatch_raises_an_assertion_error_that_explains_itself():
+    function = faulty_product(2, 1e-3)
+    with pytest.raises(GradientMismatch, match="culprit: FaultyProductBackward") as caught:
+        assert_gradients(lambda x, w: function.apply(x, w), (normal(4), normal(4, seed=1)))
+    assert isinstance(caught.value, AssertionError)
+    assert caught.value.result.verdict == "mismatch"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"modes": ["RFR"]}, "mode 'RFR': accepted are R, F, RR"),
+        ({"dtypes": ["float8"]}, "dtype 'float8': accepted are float64, float32"),
+        ({"runners": ["jit"]}, "runner 'jit': accepted are autograd"),
+    ],
+)
+def test_an_argument_that_is_not_accepted_is_refused_with_what_is(arguments, sentence):
+    with pytest.raises(UsageError, match=sentence):
+        check(torch.sin, normal(3), **arguments)
+
+
+def test_nothing_to_differentiate_and_no_tensor_returned_are_said():
+    with pytest.raises(UsageError, match="nothing to differentiate"):
+        check(lambda i: i, torch.tensor([1, 2]))
+    with pytest.raises(UsageError, match="without a floating tensor"):
+        check(lambda x: 3.0, normal(2))
+
+
+def test_a_wrong_value_of_a_call_is_found_as_well():
+    assert (check(lambda x: x.exp(), normal(5)).frame["quantity"] == "value").any()
+
+
+def test_random_layers_are_compared_on_the_numbers_they_drew():
+    model = torch.nn.Sequential(torch.nn.Linear(6, 6), torch.nn.Dropout(0.5), torch.nn.Linear(6, 2)).double()
+    assert check(model, normal(4, 6)).verdict == "agree"
+
+
+def test_strides_and_expanded_inputs_are_kept():
+    seen = []
+
+    def fn(x, y):
+        seen.append((x.stride(), y.stride()))
+        return (x * y).sum()
+
+    x, y = normal(3, 4).t(), normal(1, 3, seed=1).expand(4, 3)
+    assert check(fn, (x, y)).verdict == "agree"
+    assert seen[0] == (x.stride(), y.stride())
