@@ -141,10 +141,10 @@ def segment_reduce(
     flat = ops.reshape(data, (data.size,))
     if not chosen:
         return None
-    start = None if initial is None or (reduce == "sum" and initial == 0) or (reduce == "prod" and initial == 1) else float(initial)
-    if reduce == "mean":
-        start = None if initial in (None, 0) else start
-    if reduce == "mean" and start is not None:
-        raise NotCovered("segment_reduce: mean with an initial value other than 0; its documentation does not say what is divided")
-    y = over_groups(flat, np.concatenate(chosen), np.concatenate(target), groups, names[reduce], start)
+    start = None if initial is None else float(initial)
+    if reduce == "mean":  # the sum starts from `initial`, and is divided by the length of the segment
+        counts = np.bincount(np.concatenate(target), minlength=groups).astype(np.float64)
+        y = ops.divide(over_groups(flat, np.concatenate(chosen), np.concatenate(target), groups, "sum", start), counts)
+    else:
+        y = over_groups(flat, np.concatenate(chosen), np.concatenate(target), groups, names[reduce], start)
     return ops.reshape(y, call.shape)
