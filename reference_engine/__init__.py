@@ -15,6 +15,7 @@ from .forward import forward
 from .program import Equation, Program, Variable
 from .registry import PRIMITIVES, Primitive
 from .reverse import reverse
+from .scalar import Value
 from .simplify import simplify
 from .tracing import Tracer, trace
 from .transforms import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
@@ -33,6 +34,7 @@ __all__ = [
     "ShapeError",
     "Tracer",
     "UnknownPrimitive",
+    "Value",
     "Variable",
     "evaluate",
     "forward",
