@@ -57,10 +57,6 @@ def tensor(array: Any, dtype: str) -> str:
     return f"torch.tensor({nested(array)}, dtype={dtype})"
 
 
-class _Params(dict[str, Any]):
-    """Parameters for `str.format`: numbers and tuples as literals that Python reads back, infinities included."""
-
-
 def _literal(value: Any) -> str:
     if isinstance(value, tuple):
         return "(" + ", ".join(_literal(v) for v in value) + ("," if len(value) == 1 else "") + ")"
@@ -81,12 +77,12 @@ def spelled(equation: Equation, names: Sequence[str]) -> str:
     return spelling.format(*names, args=", ".join(names), **params)
 
 
-def emit(program: Program, name: str = "f") -> str:
+def emit(program: Program, name: str = "f", *, always_tuple: bool = False) -> str:
     """Source of a PyTorch function of the inputs of `program`, one line an equation.
 
     It needs `import math, torch`. Constants follow the dtype of the first input, so the same source runs in float64 and in
-    lower precision. It returns a tensor, or a tuple of tensors if the program has several outputs. Raises UsageError for
-    a primitive that has no PyTorch spelling.
+    lower precision. It returns a tensor, or a tuple of tensors if the program has several outputs or
+    `always_tuple`. Raises UsageError for a primitive that has no PyTorch spelling.
     """
     names: dict[Variable, str] = {v: f"x{i}" for i, v in enumerate(program.inputs)}
     dtype = "x0.dtype" if program.inputs else "torch.float64"
@@ -104,7 +100,7 @@ def emit(program: Program, name: str = "f") -> str:
         count += len(outputs)
         lines.append(f"    {', '.join(outputs)} = {_bare(spelled(e, written))}")
     results = [names[v] if v in names else tensor(program.constants[v], dtype) for v in program.outputs]
-    lines.append(f"    return {', '.join(results)}")
+    lines.append(f"    return {', '.join(results)}{',' if always_tuple and len(results) == 1 else ''}")
     return "\n".join(lines) + "\n"
 
 
@@ -141,6 +137,7 @@ def compiled(source: str, name: str = "f") -> Callable[..., Any]:
     return namespace[name]  # type: ignore[no-any-return]
 
 
-def function_of(program: Program) -> Callable[..., Any]:
+def function_of(program: Program, *, always_tuple: bool = False) -> Callable[..., Any]:
     """`emit(program)` as a callable on tensors of any floating dtype."""
-    return compiled(emit(program))
+    return compiled(emit(program, always_tuple=always_tuple))
+

@@ -15,12 +15,12 @@ import torch
 from . import opinfo
 from .cases import call_to_json, elements
 from .comparing import Found, Subject, compare_forward_modes, compare_reverse
-from .emit import script_of_call
 from .errors import TheirsRaised, UsageError
 from .findings import Candidate
 from .localising import suspects
 from .recording import Recording
 from .rows import Rows
+from .scripts import script_of_call
 
 SECOND_ORDER_SAMPLES = 2  # samples of an entry above order 1, unless asked otherwise
 BLOCK = 20  # generated programs in one block; fixed, so that counts do not depend on the number of workers
