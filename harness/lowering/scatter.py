@@ -142,8 +142,9 @@ def segment_reduce(
     if not chosen:
         return None
     start = None if initial is None else float(initial)
-    if reduce == "mean":  # the sum starts from `initial`, and is divided by the length of the segment
+    if reduce == "mean":  # the sum starts from `initial`, which alone is the mean of an empty segment, and is divided by the length
         counts = np.bincount(np.concatenate(target), minlength=groups).astype(np.float64)
+        counts = counts if start is None else np.maximum(counts, 1.0)
         y = ops.divide(over_groups(flat, np.concatenate(chosen), np.concatenate(target), groups, "sum", start), counts)
     else:
         y = over_groups(flat, np.concatenate(chosen), np.concatenate(target), groups, names[reduce], start)

@@ -315,9 +315,11 @@ def conv_transpose(
             f"dilation={dilations}; accepted are "
             "output_padding below stride or dilation and sizes >= 1. Lower output_padding or padding."
         )
-    # An output_padding of the stride or more (allowed where dilation is greater) adds entries that no window reaches.
-    short = tuple(n - m + min(m, s - 1) for n, m, s in zip(size, more, strides, strict=True))
-    y = bind("conv_input", x, w, size=short, stride=strides, padding=paddings, dilation=dilations, groups=int(groups))
-    if short != size:
-        y = pad(y, [(0, 0), (0, 0), *[(0, n - m) for n, m in zip(size, short, strict=True)]])
+    if any(m >= s for m, s in zip(more, strides, strict=True)):
+        # No convolution of this size gives x back; the whole result is one, of which padding cuts off and output_padding keeps or adds.
+        whole = tuple((n - 1) * s + e * (k - 1) + 1 for n, k, s, _, e, _ in geometry)
+        y = bind("conv_input", x, w, size=whole, stride=strides, padding=(0,) * d, dilation=dilations, groups=int(groups))
+        y = pad(y, [(0, 0), (0, 0), *[(-p, m - p) for p, m in zip(paddings, more, strict=True)]])
+    else:
+        y = bind("conv_input", x, w, size=size, stride=strides, padding=paddings, dilation=dilations, groups=int(groups))
     return y if b is None else y + reshape(b, (-1, *(1,) * d))
