@@ -192,6 +192,7 @@ def _globally(
     dtype = max(
         (str(recording.variables[v].dtype).removeprefix("torch.") for v in seen.tracers),
         key=lambda d: PRECISION.index(d) if d in PRECISION else 0,
+        default=subject.dtype,
     )
     answers, missing = [], []
     for v in used:
@@ -200,7 +201,8 @@ def _globally(
         missing.append(g is None)
         answers.append(np.zeros(recording.variables[v].value.shape) if g is None else to_numpy(g))
     nan = any(np.isnan(recording.variables[v].value).any() for v in used)
-    judgements = dict(zip(used, judge(Question(plan, given, answers, dtype, lossy, nan, subject.seed)), strict=True))
+    undefined = any(np.isnan(recording.variables[v].value).any() for v, _ in outputs)
+    judgements = dict(zip(used, judge(Question(plan, given, answers, dtype, lossy, nan, subject.seed, undefined)), strict=True))
     gone = dict(zip(used, missing, strict=True))
     for name, v in zip(subject.names, wrt, strict=True):
         j = judgements.get(v, Judgement("agree", note="not used by the callable"))
@@ -278,6 +280,7 @@ def compare_forward_modes(subject: Subject, rows: Rows, mode: str) -> Found:
         names = [subject.names[i] for i in used]
         question.answers = [np.zeros(leaves[i].shape) if answers[i] is None else to_numpy(answers[i]) for i in used]  # type: ignore[arg-type]
     question.input_is_nan = any(np.isnan(x).any() for x in numbers[0])
+    question.outside_domain = any(np.isnan(recording.variables[recording.outputs[i]].value).any() for i in wanted)
     for name, j in zip(names, judge(question), strict=True):
         rows.judged(j, **common, wrt=name, seconds=time.perf_counter() - start)
         if j.verdict == "mismatch" and found.culprit is None:

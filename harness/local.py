@@ -96,7 +96,8 @@ def _question(
         sent.append(sum((adjoint(node.sent, e, shape) for e in edges), np.zeros(shape)))
     dtype = str(recording.variables[outputs[0][1]].dtype).removeprefix("torch.")
     nan = any(np.isnan(x).any() for x in values if x.dtype.kind == "f")
-    return Question(plan, given, sent, dtype, lossy, nan, seed), dtype
+    undefined = any(np.isnan(recording.variables[v].value).any() for _, v in outputs)
+    return Question(plan, given, sent, dtype, lossy, nan, seed, undefined), dtype
 
 
 def _recorded(seen: Witnessed, equations: list[Any]) -> dict[Variable, Any]:
@@ -139,5 +140,5 @@ def judge_values(seen: Witnessed, seed: int = 0) -> Iterator[LocalVerdict]:
         dtype = str(recording.variables[outs[0]].dtype).removeprefix("torch.")
         nan = any(np.isnan(x).any() for x in values if x.dtype.kind == "f")
         answers = [recording.variables[o].value for o in outs]
-        for i, judgement in enumerate(judge(Question(plan, given, answers, dtype, None, nan, seed))):
+        for i, judgement in enumerate(judge(Question(plan, given, answers, dtype, None, nan, seed, True))):
             yield LocalVerdict(call.qualified, call.where, "value", i, judgement)
