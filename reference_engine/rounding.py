@@ -73,12 +73,12 @@ def spread(
     is inf.
     """
     exact = [np.asarray(y) for y in plan.run(given)]
-    squares = [np.zeros(y.shape) for y in exact]
+    moved = [np.zeros(y.shape) for y in exact]  # root of the sum of squares, which may lie below the smallest float
     rng = np.random.default_rng(seed)
     noise = Noise(dtype, rng)
     with np.errstate(all="ignore"):
         for _ in range(samples):
-            for total, y, r in zip(squares, exact, plan.observe(given, noise), strict=True):
+            for total, y, r in zip(moved, exact, plan.observe(given, noise), strict=True):
                 if y.dtype.kind in "fc":
-                    total += np.where(np.isfinite(y), np.abs(np.asarray(r) - y), 0.0) ** 2
-    return exact, [np.where(np.isnan(q), np.inf, np.sqrt(q / samples) / noise.magnified) for q in squares]
+                    total[...] = np.hypot(total, np.where(np.isfinite(y), np.abs(np.asarray(r) - y), 0.0))
+    return exact, [np.where(np.isnan(q), np.inf, q / np.sqrt(samples) / noise.magnified) for q in moved]

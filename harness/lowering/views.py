@@ -79,9 +79,9 @@ def unfold(call: CallSite, x: Any, dimension: int, size: int, step: int) -> Any:
     """Windows of `size` entries, `step` apart, along one axis; the window is the last axis."""
     if x.ndim == 0:
         return ops.reshape(x, call.shape)
-    count = call.shape[dimension]
-    index = np.arange(count)[:, None] * step + np.arange(size)
-    return ops.moveaxis(ops.take(x, index, axis=dimension), dimension % x.ndim + 1, -1)
+    dimension %= x.ndim
+    index = np.arange(call.shape[dimension])[:, None] * step + np.arange(size)
+    return ops.moveaxis(ops.take(x, index, axis=dimension), dimension + 1, -1)
 
 
 @lowers("aten::flip")
