@@ -203,7 +203,7 @@ def replay_case(path: Path) -> int:
     mode = data["mode"]
     rows = Rows(path.parent.name, source="user")
     if data["kind"] == "generated":
-        from .generated import replay as replay_generated
+        from .blocks import replay as replay_generated
 
         replay_generated(data, rows)
         names = [str(data.get("culprit", ""))]

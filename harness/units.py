@@ -63,7 +63,7 @@ def run_unit(unit: Unit) -> UnitResult:
     if unit.source == "opinfo":
         _opinfo(unit, result)
     else:
-        from .generated import run_block
+        from .blocks import run_block
 
         run_block(unit, result)
     result.seconds = time.perf_counter() - start
