@@ -125,7 +125,7 @@ def _tied(mask: Array, preference: Array, axes: tuple[int, ...], inside: bool) -
         weights = np.where(mask, -np.log(np.maximum(preference, 1e-300)), 0.0)
         return np.asarray(weights / np.maximum(np.sum(weights, axis=axes, keepdims=True), 1e-300))
     best = np.max(np.where(mask, preference, -1.0), axis=axes, keepdims=True, initial=-1.0)
-    return (mask & (preference == best)).astype(np.float64)
+    return np.asarray(mask & (preference == best), dtype=np.float64)
 
 
 # From here: the one-sided derivative.
@@ -135,14 +135,14 @@ OneSided = Callable[..., Any]
 
 def _larger(first: Array, second: Array, a: Any, b: Any) -> Array:
     """f'(x; t) of the larger of two: the tangent of the larger one, the larger tangent at a tie."""
-    return np.where(first > second, a, np.where(first < second, b, np.maximum(a, b)))
+    return np.asarray(np.where(first > second, a, np.where(first < second, b, np.maximum(a, b))))
 
 
 def _ignoring_nan(rule: OneSided) -> OneSided:
     """As `rule` for fmax and fmin: a NaN operand is not there."""
 
     def apply(xs: Sequence[Array], ts: Sequence[Array]) -> Array:
-        return np.where(np.isnan(xs[1]), ts[0], np.where(np.isnan(xs[0]), ts[1], rule(xs, ts)))
+        return np.asarray(np.where(np.isnan(xs[1]), ts[0], np.where(np.isnan(xs[0]), ts[1], rule(xs, ts))))
 
     return apply
 

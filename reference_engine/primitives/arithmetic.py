@@ -9,7 +9,7 @@ import numpy as np
 from ..registry import CONSTANT
 from ..tracing import Tracer, bind
 from .choice import choice, is_everywhere
-from .declare import elementwise
+from .declare import Operation, elementwise
 
 CALCULUS = "Spivak, Calculus, ch. 10"
 STEPS = "Spivak, Calculus, ch. 9: constant between whole numbers"
@@ -28,8 +28,10 @@ divide = elementwise(
     source=CALCULUS,
 )
 negative = elementwise("negative", np.negative, -1.0, torch="(-{0})", source=CALCULUS, ulps=0.0)
-reciprocal = elementwise("reciprocal", np.reciprocal, lambda y, x: -square(y), torch="reciprocal", source=CALCULUS)
-square = elementwise("square", np.square, lambda y, x: 2.0 * x, torch="square", source=CALCULUS)
+reciprocal: Operation = elementwise(
+    "reciprocal", np.reciprocal, lambda y, x: -square(y), torch="reciprocal", source=CALCULUS
+)
+square: Operation = elementwise("square", np.square, lambda y, x: 2.0 * x, torch="square", source=CALCULUS)
 sqrt = elementwise("sqrt", np.sqrt, lambda y, x: 0.5 / y, torch="sqrt", source=CALCULUS, domain=("nonnegative",))
 rsqrt = elementwise(
     "rsqrt",
@@ -143,6 +145,7 @@ copysign = elementwise(
     np.copysign,
     lambda y, a, b: _copysign_slope(a, b),
     CONSTANT,
+    lossy=(lambda y, a, b: where(equal_zero(a), 0.0, y / where(equal_zero(a), 1.0, a)), CONSTANT),
     torch="torch.copysign({0}, {1})",
     source="|a| sgn b, IEEE 754-2019, sec. 5.5.1",
     ulps=0.0,
@@ -180,7 +183,7 @@ def _power_log_base(y: Any, a: Any, b: Any, *, k: int) -> Any:
     return first + (power(a, b - 1.0) if k == 1 else k * power_log(a, b - 1.0, k=k - 1))
 
 
-power_log = elementwise(
+power_log: Operation = elementwise(
     "power_log",
     _power_log,
     _power_log_base,
@@ -208,7 +211,7 @@ def pow(a: Any, b: Any) -> Any:  # noqa: A001 - the array API's name
     return power(a, b)
 
 
-power_constant = elementwise(
+power_constant: Operation = elementwise(
     "power_constant",
     lambda x, *, exponent: np.power(x, exponent),
     lambda y, x, *, exponent: exponent * pow(x, exponent - 1.0) if exponent else 0.0,

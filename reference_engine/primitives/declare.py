@@ -15,8 +15,12 @@ from ..program import Variable
 from ..registry import ELEMENTWISE, GENERAL, PRIMITIVES, STRUCTURAL, Accumulation, Primitive, elementwise_aval
 from ..tracing import bind
 
+# What a declaration returns. A rule that names an operation declared further down, or itself, needs it written out:
+# `cos: Operation = elementwise(...)`, so that its type is known before its value.
+Operation = Callable[..., Any]
 
-def _binder(name: str, doc: str) -> Callable[..., Any]:
+
+def _binder(name: str, doc: str) -> Operation:
     def apply(*args: Any, **params: Any) -> Any:
         return bind(name, *args, **params)
 

@@ -13,7 +13,7 @@ from ..tracing import bind
 from .arithmetic import reciprocal, square, where
 from .choice import choice
 from .comparison import equal, isfinite, logical_and, logical_not
-from .declare import elementwise, inner_rounding
+from .declare import Operation, elementwise, inner_rounding
 
 LN2, LN10 = math.log(2.0), math.log(10.0)
 
@@ -47,7 +47,7 @@ log1p = elementwise(
 )
 
 # σ' = σ(x) σ(-x) keeps the right tail, which y (1 - y), from the saved output, rounds to 0 beyond 37.
-sigmoid = elementwise(
+sigmoid: Operation = elementwise(
     "sigmoid",
     special.expit,
     lambda y, x: sigmoid(x) * sigmoid(-x),
@@ -60,6 +60,7 @@ log_sigmoid = elementwise(
     "log_sigmoid",
     special.log_expit,
     lambda y, x: sigmoid(-x),
+    lossy=(lambda y, x: 1.0 - sigmoid(x),),
     torch="torch.nn.functional.logsigmoid({0})",
     source="(log σ)' = 1 - σ(x) = σ(-x)",
     ulps=3.0,
@@ -174,7 +175,7 @@ silu = elementwise(
 
 
 # x/(1 - x) is rounded near 1 for x near 1/2, where its logarithm is 0: an absolute error of one rounding of 1.
-logit = elementwise(
+logit: Operation = elementwise(
     "logit",
     special.logit,
     lambda y, x: reciprocal(x * (1.0 - x)),
@@ -228,7 +229,7 @@ def rsqrt(x: Any) -> Any:
 
 
 sinh = elementwise("sinh", np.sinh, lambda y, x: cosh(x), torch="sinh", source="DLMF 4.34.7", ulps=3.0)
-cosh = elementwise("cosh", np.cosh, lambda y, x: sinh(x), torch="cosh", source="DLMF 4.34.8", ulps=3.0)
+cosh: Operation = elementwise("cosh", np.cosh, lambda y, x: sinh(x), torch="cosh", source="DLMF 4.34.8", ulps=3.0)
 # hypot(1, x) does not overflow at 1e200, where x² + 1 does.
 asinh = elementwise(
     "asinh",

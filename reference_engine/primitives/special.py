@@ -17,7 +17,7 @@ from ..registry import NOT_WRITTEN
 from ..tracing import bind
 from .arithmetic import kinked_sign, negative, reciprocal, sign, square, where
 from .comparison import equal
-from .declare import elementwise, inner_rounding
+from .declare import Operation, elementwise, inner_rounding
 from .exponential import exp
 
 ROOT_PI, ROOT_TWO, ROOT_TWO_PI = math.sqrt(math.pi), math.sqrt(2.0), math.sqrt(2.0 * math.pi)
@@ -77,7 +77,7 @@ def _erfc_integral(x: Any, *, n: int) -> Any:
     return np.where(np.isnan(x), np.nan, upper)
 
 
-erfc_integral = elementwise(
+erfc_integral: Operation = elementwise(
     "erfc_integral",
     _erfc_integral,
     lambda y, x, *, n: (-2.0 * (n + 1)) * erfc_integral(x, n=n + 1),
@@ -132,7 +132,7 @@ log_ndtr = elementwise(
     ulps=4.0,
     accumulates=inner_rounding(_log_ndtr_condition),
 )
-ndtri = elementwise(
+ndtri: Operation = elementwise(
     "ndtri",
     special.ndtri,
     lambda y, x: ROOT_TWO_PI * exp(0.5 * square(y)),
@@ -154,7 +154,7 @@ lgamma = elementwise(
     ulps=4.0,
     accumulates=inner_rounding(lambda x: 1.0),
 )
-digamma = elementwise(
+digamma: Operation = elementwise(
     "digamma",
     special.psi,
     lambda y, x: polygamma(x, 1),
@@ -198,7 +198,7 @@ def _gamma_density(a: Any, x: Any) -> Any:
 
 
 # The derivative by the first argument exists (DLMF 8.8); nothing here needs it yet.
-gammainc = elementwise(
+gammainc: Operation = elementwise(
     "gammainc",
     special.gammainc,
     NOT_WRITTEN,
@@ -209,7 +209,7 @@ gammainc = elementwise(
     domain=("positive", "positive"),
     ulps=8.0,
 )
-gammaincc = elementwise(
+gammaincc: Operation = elementwise(
     "gammaincc",
     special.gammaincc,
     NOT_WRITTEN,
@@ -241,7 +241,7 @@ elementwise(
 )
 i0 = elementwise("i0", special.i0, lambda y, x: i1(x), torch="torch.special.i0({0})", source="DLMF 10.29.3", ulps=4.0)
 # I₀ - I₁/x is 0/0 at 0; (I₀ + I₂)/2 is not.
-i1 = elementwise(
+i1: Operation = elementwise(
     "i1",
     special.i1,
     lambda y, x: 0.5 * (i0(x) + modified_bessel(x, 2)),
@@ -257,7 +257,7 @@ def _bessel_moment(x: Any, *, n: int) -> Any:
     return scale * special.hyp1f1(n + 0.5, n + 1.0, -2.0 * np.asarray(x))
 
 
-bessel_moment = elementwise(
+bessel_moment: Operation = elementwise(
     "bessel_moment",
     _bessel_moment,
     lambda y, x, *, n: negative(bessel_moment(x, n=n + 1)),
@@ -277,7 +277,7 @@ i0e = elementwise(
     source="DLMF 10.32.1: e⁻ˣ I₀(x) = D₀(x), D_n' = -D_(n+1)",
     ulps=4.0,
 )
-i1e = elementwise(
+i1e: Operation = elementwise(
     "i1e",
     special.i1e,
     lambda y, x: bessel_moment(bind("abs", x), n=2) - bessel_moment(bind("abs", x), n=1),

@@ -11,10 +11,10 @@ from scipy import special
 from .arithmetic import negative, reciprocal, rsqrt, square, where
 from .choice import choice
 from .comparison import equal
-from .declare import elementwise, inner_rounding
+from .declare import Operation, elementwise, inner_rounding
 
 sin = elementwise("sin", np.sin, lambda y, x: cos(x), torch="sin", source="DLMF 4.20.1", ulps=2.0)
-cos = elementwise("cos", np.cos, lambda y, x: negative(sin(x)), torch="cos", source="DLMF 4.20.2", ulps=2.0)
+cos: Operation = elementwise("cos", np.cos, lambda y, x: negative(sin(x)), torch="cos", source="DLMF 4.20.2", ulps=2.0)
 tan = elementwise("tan", np.tan, lambda y, x: 1.0 + square(y), torch="tan", source="DLMF 4.20.3", ulps=3.0)
 
 
@@ -110,7 +110,7 @@ def _spherical_bessel(z: Any, *, n: int) -> Any:
 
 
 # A closed family: no member divides by z, so nothing cancels at 0.
-spherical_bessel = elementwise(
+spherical_bessel: Operation = elementwise(
     "spherical_bessel",
     _spherical_bessel,
     lambda y, z, *, n: (
