@@ -13,7 +13,19 @@ from ..registry import same_dtype
 from ..tracing import bind
 from .choice import choice
 from .declare import general
-from .reduction import count_along, draw_reduction, filled, finish, max, min, reduced, spread_back, spread_of, sum
+from .reduction import (
+    count_along,
+    draw_reduction,
+    filled,
+    finish,
+    max,
+    min,
+    reduced,
+    running_sum,
+    spread_back,
+    spread_of,
+    sum,
+)
 from .scan import same
 from .shape import axes_of, shaped
 
@@ -73,11 +85,12 @@ def _variance(x: Any, *, axes: tuple[int, ...], correction: float) -> Any:
 
 
 def _variance_spread(x: Any, *, axes: tuple[int, ...], correction: float) -> Any:
-    """Rounding of Σ c²/d: each square rounds (4 c⁴), the sum runs (half its chain more), and in one-pass algorithms the
-    running mean moves each term by 2 |c| u |mean|."""
+    """Rounding of Σ c²/d in one pass (the least favourable order): each square rounds three times, the sum runs in one
+    chain, and the running mean moves each term by 2 |c| u |mean|."""
     c2 = np.abs(_centre(x, axes)) ** 2
-    terms = c2**2 * (4.0 + np.minimum(count_along(x, axes), 512) / 2.0) + 4.0 * c2 * np.abs(_mean(x, axes)) ** 2
-    return np.add.reduce(terms, axis=axes) / np.float64(_degrees(x, axes, correction)) ** 2
+    fourth, moved = np.add.reduce(c2**2, axis=axes), np.add.reduce(4.0 * c2 * np.abs(_mean(x, axes)) ** 2, axis=axes)
+    sums = running_sum(np.add.reduce(c2, axis=axes) ** 2, fourth, count_along(x, axes), lanes=1)
+    return (sums + 3.0 * fourth + moved) / np.float64(_degrees(x, axes, correction)) ** 2
 
 
 def _variance_vjp(g: Any, y: Any, x: Any, *, axes: tuple[int, ...], correction: float) -> Any:
@@ -123,8 +136,42 @@ def std(x: Any, axis: Any = None, correction: float = 0.0, keepdims: bool = Fals
     """
     x = shaped(x)
     axes = axes_of("std", axis, x.ndim)
-    length = bind("norm", centre(x, axes=axes), axes=axes)
-    return finish(bind("divide", length, math.sqrt(_degrees(x, axes, correction))), x, axes, keepdims)
+    return finish(bind("std", x, axes=axes, correction=float(correction)), x, axes, keepdims)
+
+
+def _std(x: Any, *, axes: tuple[int, ...], correction: float) -> Any:
+    return _norm(_centre(x, axes), axes=axes) / np.sqrt(np.float64(_degrees(x, axes, correction)))
+
+
+def _std_spread(x: Any, *, axes: tuple[int, ...], correction: float) -> Any:
+    """Half the relative rounding of the variance: δ(√v) = δv / (2 √v), from data scaled by a power of two."""
+    s = _power_of_two(_centre(x, axes), axes)
+    variance = _variance(x / s, axes=axes, correction=correction)
+    spread = _variance_spread(x / s, axes=axes, correction=correction)
+    return spread / (4.0 * np.where(variance > 0.0, variance, 1.0)) * s.reshape(variance.shape) ** 2
+
+
+def _std_vjp(g: Any, y: Any, x: Any, *, axes: tuple[int, ...], correction: float) -> Any:
+    """x̄ = g (x - mean) / ((n - correction) y).  Legitimate at constant data: centred vectors of length at most
+    1/√(n - correction); ours is 0, the element of least norm."""
+    degrees = _degrees(x, axes, correction)
+    length = spread_back(y, x, axes)
+    zero = bind("equal", length, 0.0)
+    kink = centre(_at_zero(zero, count_along(x, axes) or 1), axes=axes) * (1.0 / math.sqrt(degrees) if degrees else 0.0)
+    slope = centre(x, axes=axes) / (degrees * bind("where", zero, 1.0, length))
+    return spread_back(g, x, axes) * bind("where", zero, kink, slope)
+
+
+general(
+    "std",
+    _std,
+    lambda x, *, axes, correction: (reduced(x, axes), same_dtype(x)),
+    _std_vjp,
+    torch="torch.std({0}, dim={axes}, correction={correction})",
+    source=STATISTICS,
+    accumulates=spread_of(_std_spread, lambda x, *, axes, correction: 2),
+    draw=_draw_moment(std),
+)
 
 
 def _power_of_two(x: Any, axes: tuple[int, ...]) -> Any:
@@ -141,15 +188,12 @@ def _norm(x: Any, *, axes: tuple[int, ...]) -> Any:
 
 
 def _norm_spread(x: Any, *, axes: tuple[int, ...]) -> Any:
-    """Half the relative rounding of Σ x²: y² (1 + c/(3n) + Σ x⁴ (1 + c/2)/y⁴) / 4, and one more for the root."""
+    """Half the relative rounding of Σ x², whose squares round and whose sum runs in one chain."""
     s = _power_of_two(x, axes)
     z2 = np.abs(x / s) ** 2
-    n = count_along(x, axes)
-    c = np.minimum(n, 512)
-    total = np.add.reduce(z2, axis=axes)
-    fourth = np.add.reduce(z2 * z2, axis=axes) * (2.0 + c / 2.0)
-    ratio = np.where(total > 0.0, fourth / np.where(total > 0.0, total, 1.0), 0.0)
-    return (total * (1.0 + c * c / (3.0 * n)) + ratio) / 4.0 * s.reshape(total.shape) ** 2
+    total, fourth = np.add.reduce(z2, axis=axes), np.add.reduce(z2 * z2, axis=axes)
+    variance = fourth + running_sum(total**2, fourth, count_along(x, axes), lanes=1)
+    return variance / (4.0 * np.where(total > 0.0, total, 1.0)) * s.reshape(total.shape) ** 2
 
 
 def _at_zero(zero: Any, n: int) -> Any:

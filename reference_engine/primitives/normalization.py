@@ -12,7 +12,7 @@ from ..registry import same_dtype
 from ..tracing import bind
 from .declare import general
 from .moments import STATISTICS, _centre, _mean, _mean_variance, centre
-from .reduction import count_along, filled, reduced, spread_back, spread_of
+from .reduction import count_along, filled, reduced, running_sum, spread_back, spread_of, sum
 from .scan import same
 from .shape import axes_of, axis_of, reshape, shaped
 
@@ -32,11 +32,13 @@ def _offset(x: Any, axes: tuple[int, ...], centred: bool) -> Any:
 
 
 def _inverse_spread(x: Any, *, axes: tuple[int, ...], eps: float, centred: bool) -> Any:
-    """r (relative): half that of v + ε, whose sum Σ c²/n runs and, in one-pass algorithms, is moved by 2 c u |mean|."""
+    """r (relative): half that of v + ε, whose sum Σ c²/n runs in one chain and, in one-pass algorithms, is moved by
+    2 c u |mean|."""
     c, r = _parts(x, axes, eps, centred)
     c2, n = np.abs(c) ** 2, count_along(x, axes)
-    terms = c2**2 * (4.0 + np.minimum(n, 512) / 2.0) + 4.0 * c2 * _offset(x, axes, centred)
-    relative = np.add.reduce(terms, axis=axes, keepdims=True) / n**2 * np.abs(r) ** 4
+    fourth, total = (np.add.reduce(t, axis=axes, keepdims=True) for t in (c2**2, c2))
+    moved = 4.0 * total * _offset(x, axes, centred)
+    relative = (running_sum(total**2, fourth, n, lanes=1) + 3.0 * fourth + moved) / n**2 * np.abs(r) ** 4
     return np.abs(r) ** 2 * (relative / 4.0 + 2.0)
 
 
@@ -83,10 +85,13 @@ def _standardize(x: Any, *, axes: tuple[int, ...], eps: float, centred: bool) ->
 
 
 def _standardize_spread(x: Any, *, axes: tuple[int, ...], eps: float, centred: bool) -> Any:
-    """The rounding of c times r, that of r times c, and one for c itself."""
+    """The rounding of r times c, of c times r, and of x r and m r in the form x r + (-m r)."""
     c, r = _parts(x, axes, eps, centred)
     inverse = _inverse_spread(x, axes=axes, eps=eps, centred=centred)
-    return np.abs(c) ** 2 * (np.abs(r) ** 2 + inverse) + np.abs(r) ** 2 * _offset(x, axes, centred)
+    if not centred:
+        return np.abs(c) ** 2 * (np.abs(r) ** 2 + inverse)
+    parts = np.abs(x) ** 2 + np.abs(_mean(x, axes)) ** 2
+    return np.abs(c) ** 2 * inverse + np.abs(r) ** 2 * (parts + _offset(x, axes, centred))
 
 
 def _standardize_vjp(g: Any, y: Any, x: Any, *, axes: tuple[int, ...], eps: float, centred: bool) -> Any:
@@ -96,11 +101,26 @@ def _standardize_vjp(g: Any, y: Any, x: Any, *, axes: tuple[int, ...], eps: floa
     return r * ((centre(g, axes=axes) if centred else g) - along)
 
 
+def _standardize_lossy(g: Any, y: Any, x: Any, *, axes: tuple[int, ...], eps: float, centred: bool) -> Any:
+    """The same as r g + b x + c on data that are not centred: b = (m Σ g - Σ g x) r³/n, c = -b m - r Σ g / n.
+
+    The sums cancel where the mean m is large beside the deviation.
+    """
+    n = float(count_along(x, axes))
+    r = inverse_deviation(x, axes=axes, eps=eps, centred=centred)
+    m = bind("mean", x, axes=axes) if centred else 0.0
+    total, along = sum(g, axes), sum(g * x, axes)
+    b = bind("divide", (m * total - along) * r * r * r, n)
+    c = -(b * m) - bind("divide", total * r, n) if centred else 0.0 * b
+    return spread_back(r, x, axes) * g + spread_back(b, x, axes) * x + spread_back(c, x, axes)
+
+
 general(
     "standardize",
     _standardize,
     same,
     _standardize_vjp,
+    lossy=(_standardize_lossy,),
     torch=lambda names, params: _torch(names, params, "c * r"),
     source=BATCH,
     accumulates=spread_of(_standardize_spread, lambda x, *, axes, eps, centred: 2),

@@ -71,6 +71,18 @@ def spread_of(variance: Callable[..., Any], length: Callable[..., int]) -> Accum
     )
 
 
+LANES = 4  # partial sums that a vector register of float64 keeps apart in a hand-written kernel
+
+
+def running_sum(total: Any, squares: Any, k: int, lanes: int = LANES) -> Any:
+    """Variance of a sum of k terms in `lanes` chains, in units of (0.4 u)²; as in `rounding.drift`, Higham, sec. 4.2.
+
+    total: the square of the sum; squares: Σ of the squared terms. y² (1 + c/(3 lanes)) + Σ x² (1 + c/2), c = k/lanes.
+    """
+    chain = np.maximum(k / lanes, 1.0)
+    return total * (1.0 + chain / (3.0 * lanes)) + squares * (1.0 + chain / 2.0)
+
+
 def filled(pool: Any, min_ndim: int = 1, domain: str = "real") -> Any:
     """A value from the pool without an axis of length 0; min_ndim is at most 2."""
     x = pool.array(min_ndim=min_ndim, domain=domain)
@@ -218,6 +230,7 @@ __all__ = [
     "min",
     "one_axis",
     "reduced",
+    "running_sum",
     "spread_back",
     "spread_of",
     "sum",

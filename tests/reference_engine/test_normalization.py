@@ -7,7 +7,8 @@ from typing import Any
 import mpmath as mp
 import numpy as np
 import pytest
-from gradwitness.reference_engine import ParameterError, ShapeError, grad, ops, vjp
+from gradwitness.reference_engine import ParameterError, Plan, ShapeError, grad, ops, reverse, simplify, trace, vjp
+from gradwitness.reference_engine.rounding import spread
 
 GRID = np.array([[1.5, -2.0, 0.25, 3.0], [0.7, 0.1, -1.3, 2.2]])
 IMAGES = np.cos(np.arange(24.0)).reshape(2, 4, 3)
@@ -117,3 +118,16 @@ def test_parameters_that_do_not_fit_are_refused() -> None:
         ops.group_norm(IMAGES, 3)
     with pytest.raises(ShapeError, match="instance_norm: x.shape=\\(2, 4\\)"):
         ops.instance_norm(GRID)
+
+
+def test_the_lossy_rule_is_the_same_derivative_within_both_spreads() -> None:
+    for shift, norm in ((0.0, ops.standardize), (1024.0, ops.standardize), (0.0, ops.rms_norm)):
+        x, g = GRID + shift, np.sin(np.arange(8.0)).reshape(2, 4)
+        program = trace(lambda x, norm=norm: norm(x, -1), x)
+        found = []
+        for lossy in (False, True):
+            plan = Plan(simplify(reverse(program, lossy=lossy)))
+            (value,), (drift,) = spread(plan, [x, g, *plan.program.constants.values()], "float64", samples=64)
+            found.append((value, drift))
+        (accurate, sharp), (lossy_value, wide) = found
+        assert (np.abs(lossy_value - accurate) <= 6.0 * np.hypot(wide, sharp)).all()  # 6 as in conftest.py

@@ -7,7 +7,18 @@ from typing import Any
 import mpmath as mp
 import numpy as np
 import pytest
-from gradwitness.reference_engine import ParameterError, ShapeError, grad, hessian, jacobian, jvp, ops, vjp
+from gradwitness.reference_engine import (
+    ParameterError,
+    ShapeError,
+    grad,
+    hessian,
+    jacobian,
+    jvp,
+    ops,
+    reverse,
+    simplify,
+    vjp,
+)
 from gradwitness.reference_engine.evaluate import Plan
 from gradwitness.reference_engine.rounding import spread
 from gradwitness.reference_engine.tracing import trace
@@ -144,3 +155,13 @@ def test_a_norm_of_an_order_that_is_not_a_number_is_refused() -> None:
 def test_a_sum_of_booleans_counts_them() -> None:
     assert ops.sum(np.array([True, True, False])) == 2.0
     assert jacobian(lambda x: ops.norm(x, 0, keepdims=True))(np.array([1.0, 0.0])).sum() == 0.0
+
+
+def test_the_slope_of_a_standard_deviation_drifts_by_the_rounding_of_the_mean() -> None:
+    """For two entries the slope is ±1/√2 whatever the data, yet x - mean carries the rounding of the mean."""
+    x = np.array([100.0, 100.5])
+    program = simplify(reverse(trace(lambda x: ops.std(x, correction=1), x)))
+    plan = Plan(program)
+    (slope,), (drift,) = spread(plan, [x, np.float64(1.0), *program.constants.values()], "float64", samples=64)
+    np.testing.assert_array_equal(np.abs(slope - [-np.sqrt(0.5), np.sqrt(0.5)]) <= 6.0 * drift, True)
+    assert (drift > 50 * U).all() and (drift < 1000 * U).all()
