@@ -54,6 +54,7 @@ from .primitives.comparison import (
 )
 from .primitives.contraction import kron, matmul, outer, tensordot, trace, vecdot
 from .primitives.convolution import conv, conv_transpose
+from .primitives.determinant import det, logabsdet
 from .primitives.diagonal import diag_embed, diagonal, tril, triu
 from .primitives.einsum import einsum
 from .primitives.exponential import (
@@ -81,18 +82,21 @@ from .primitives.exponential import (
     xlog1py,
     xlogy,
 )
+from .primitives.factorization import cholesky, lu, qr
 from .primitives.indexing import embedding, index_add, scatter_add, take, take_along_axis, take_flat
+from .primitives.inverse import inv, pinv, solve
 from .primitives.layout import concat, pad, slices, split, stack, unstack
 from .primitives.logcumsumexp import logcumsumexp
-from .primitives.moments import norm, std, var
 from .primitives.loss import binary_cross_entropy, cross_entropy_with_logits
+from .primitives.matrix_exponential import matrix_exp
+from .primitives.moments import norm, std, var
 from .primitives.normalization import batch_norm, group_norm, instance_norm, layer_norm, rms_norm, standardize
 from .primitives.ordering import argsort, scatter, sort, topk
 from .primitives.pooling import avg_pool, max_pool
 from .primitives.product import ldexp, prod
 from .primitives.reduction import amax, amin, max, mean, min, sum
-from .primitives.scan import cummax, cummin, cumprod, cumsum
 from .primitives.resizing import adaptive_avg_pool, upsample_linear, upsample_nearest
+from .primitives.scan import cummax, cummin, cumprod, cumsum
 from .primitives.shape import (
     broadcast_arrays,
     broadcast_to,
@@ -130,7 +134,9 @@ from .primitives.special import (
     ndtri,
     polygamma,
 )
+from .primitives.spectral import eigh, svd
 from .primitives.subscript import getitem, masked_select, put
+from .primitives.triangular import solve_triangular
 from .primitives.trigonometric import (
     acos,
     asin,
