@@ -96,7 +96,7 @@ def _question(
         sent.append(sum((adjoint(node.sent, e, shape) for e in edges), np.zeros(shape)))
     dtype = str(recording.variables[outputs[0][1]].dtype).removeprefix("torch.")
     nan = any(np.isnan(x).any() for x in values if x.dtype.kind == "f")
-    undefined = any(np.isnan(recording.variables[v].value).any() for _, v in outputs)
+    undefined = any(np.isnan(x).any() for x in [*cotangents, *[recording.variables[v].value for _, v in outputs]])
     return Question(plan, given, sent, dtype, lossy, nan, seed, undefined), dtype
 
 
