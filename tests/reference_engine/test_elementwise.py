@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from gradwitness.reference_engine import PRIMITIVES, ops
 from gradwitness.reference_engine.evaluate import Plan, arguments_of
-from gradwitness.reference_engine.program import Program, Variable
+from gradwitness.reference_engine.program import Program
 from gradwitness.reference_engine.registry import ELEMENTWISE
 from gradwitness.reference_engine.reverse import reverse
 from gradwitness.reference_engine.rounding import spread
@@ -231,13 +231,16 @@ def test_function_of_two_arguments_agrees_with_mpmath_to_second_order(name: str)
         assert_near(found, spreads, function, points, order)
 
 
-def test_every_elementwise_primitive_is_compared_here_or_says_where() -> None:
-    differentiable = set()
+FAMILIES = ("arithmetic", "comparison", "exponential", "special", "trigonometric")
+
+
+def test_every_elementwise_primitive_of_these_families_is_compared_here_or_says_where() -> None:
+    known = set(UNARY) | set(BINARY) | set(OTHERWISE)
+    assert known <= set(PRIMITIVES)
     for name, primitive in PRIMITIVES.items():
         if primitive.kind == ELEMENTWISE:
-            _, dtype = primitive.infer(*[Variable((), np.dtype(float))] * len(primitive.rules))  # type: ignore[arg-type]
-            differentiable |= {name} - ({name} if dtype.kind == "b" else set())
-    assert differentiable == set(UNARY) | set(BINARY) | set(OTHERWISE)
+            written = {rule.__module__.rpartition(".")[2] for rule in primitive.rules if callable(rule)}
+            assert name in known or written.isdisjoint(FAMILIES), f"{name}: add it to UNARY, BINARY or OTHERWISE"
 
 
 @pytest.mark.parametrize("name", ["gammainc", "gammaincc"])
