@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -88,11 +87,11 @@ def _from_largest(t: Any, p: Any, axis: int) -> Any:
     return t - spread_back(at_largest(t, p, axis=axis), t, (axis,))
 
 
-def draw_weighted(pool: Any, operation: Callable[..., Any]) -> Any:
+def draw_weighted(pool: Any, operation: str) -> Any:
     """Both maps are meant for weights that sum to 1."""
     x = filled(pool)
     axis = pool.axis(x.ndim)
-    return operation(x, bind("softmax", pool.shaped(x.shape), axis=axis), axis=axis)
+    return bind(operation, x, bind("softmax", pool.shaped(x.shape), axis=axis), axis=axis)
 
 
 def _share_cotangent(g: Any, t: Any, p: Any, axis: int) -> Any:
@@ -114,7 +113,7 @@ deviation = general(
     ),
     source="Σ p = 1",
     accumulates=spread_of(lambda t, p, *, axis: _deviation_variance(t, p, axis), lambda t, p, *, axis: t.shape[axis]),
-    draw=lambda pool: draw_weighted(pool, deviation),
+    draw=lambda pool: draw_weighted(pool, "deviation"),
 )
 
 
@@ -135,7 +134,7 @@ balance = general(
     torch="({0} - {1} * {0}.sum({axis}, keepdim=True))",
     source="Σ p = 1",
     accumulates=spread_of(lambda g, p, *, axis: _balance_variance(g, p, axis), lambda g, p, *, axis: g.shape[axis]),
-    draw=lambda pool: draw_weighted(pool, balance),
+    draw=lambda pool: draw_weighted(pool, "balance"),
 )
 
 
