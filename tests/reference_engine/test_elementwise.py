@@ -6,6 +6,7 @@ formula under test is typed twice. The permitted error is the engine's own measu
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -50,6 +51,11 @@ def _normal(x: Any) -> Any:
     return mp.erfc(-x / mp.sqrt(2)) / 2
 
 
+def _gelu_by_tanh(x: Any) -> Any:
+    """With the doubles nearest to √(2/π) and 0.044715, which are part of its definition."""
+    return x / 2 * (1 + mp.tanh(mp.mpf(2.0 * math.sqrt(2.0 / math.pi)) / 2 * (x + mp.mpf(0.044715) * x**3)))
+
+
 def _moment(x: Any, n: int) -> Any:
     half = mp.mpf(1) / 2
     return mp.mpf(2) ** n / mp.pi * mp.beta(n + half, half) * mp.hyp1f1(n + half, n + 1, -2 * x)
@@ -92,6 +98,8 @@ UNARY: dict[str, tuple[Callable[..., Any], Sequence[float], dict[str, Any]]] = {
     "log_sigmoid": (lambda x: mp.log(_logistic(x)), REAL + SMALL + TAILS, {}),
     "softplus": (lambda x: mp.log1p(mp.exp(x)), REAL + SMALL + TAILS, {}),
     "silu": (lambda x: x * _logistic(x), REAL + SMALL + TAILS, {}),
+    "gelu": (lambda x: x * _normal(x), REAL + SMALL + [-37.0, -12.0, 9.0], {}),
+    "gelu_tanh": (_gelu_by_tanh, REAL + SMALL + [-12.0, -6.0, 9.0], {}),
     "entr": (lambda x: -x * mp.log(x), POSITIVE, {}),
     "logit": (lambda x: mp.log(x / (1 - x)), SHARE, {}),
     "sinh": (mp.sinh, REAL + SMALL + TAILS, {}),
@@ -130,7 +138,7 @@ UNARY: dict[str, tuple[Callable[..., Any], Sequence[float], dict[str, Any]]] = {
 PAIRS = [(0.3, 0.7), (-1.3, 2.0), (2.0, -0.7), (-3.0, -5.0), (1e-9, 1.0), (1.0, 1e-9), (40.0, 0.1), (-0.5, -0.6)]
 POSITIVE_PAIRS = [(0.3, 0.7), (1.3, 2.0), (2.0, -0.7), (3.0, 0.0), (1e-9, 1.0), (20.0, -3.0), (1.0, 5.0)]
 # name: (the function in mpmath's words, points)
-BINARY: dict[str, tuple[Callable[..., Any], Sequence[tuple[float, float]]]] = {
+SEVERAL: dict[str, tuple[Callable[..., Any], Sequence[tuple[float, ...]]]] = {
     "add": (lambda a, b: a + b, PAIRS),
     "subtract": (lambda a, b: a - b, PAIRS),
     "multiply": (lambda a, b: a * b, PAIRS),
@@ -147,6 +155,16 @@ BINARY: dict[str, tuple[Callable[..., Any], Sequence[tuple[float, float]]]] = {
     "logaddexp2": (lambda a, b: mp.log(mp.mpf(2) ** a + mp.mpf(2) ** b, 2), [*PAIRS, (2.0, 2.0)]),
     "xlogy": (_xlogy, [(0.3, 0.7), (-2.0, 3.0), (0.0, 0.5), (5.0, 1e-30), (1e-9, 1e4)]),
     "xlog1py": (lambda x, a: x * mp.log1p(a), [(0.3, 0.7), (-2.0, 3.0), (0.0, 0.5), (5.0, 1e-30), (1.0, -0.999)]),
+    "binary_cross_entropy": (
+        lambda x, t: -(t * mp.log(x) + (1 - t) * mp.log1p(-x)),
+        [(0.3, 0.7), (1e-9, 1.0), (1.0 - 1e-9, 0.25), (0.5, 0.0)],
+    ),
+    "cross_entropy_with_logits": (
+        lambda x, t, w: (1 - t) * mp.log1p(mp.exp(x)) + w * t * mp.log1p(mp.exp(-x)),
+        [(0.3, 0.7, 1.0), (-40.0, 1.0, 2.0), (40.0, 1.0, 2.0), (40.0, 0.0, 0.5), (-40.0, 0.25, 1.0), (0.0, 0.5, 3.0)],
+    ),
+    "lerp": (lambda a, b, w: a + w * (b - a), [(0.3, 0.7, 0.2), (2.0, -1.0, 0.8), (1.0, 1.0, 0.5), (5.0, 3.0, 1.5)]),
+    "pieces": (lambda x, upper, lower: upper if x > 0 else lower, [(0.3, 2.0, 5.0), (-0.3, 2.0, 5.0)]),
     "copysign": (lambda a, b: abs(a) * mp.sign(b), PAIRS),
     "remainder": (lambda a, b: a - b * mp.floor(a / b), PAIRS[:4]),
     "fmod": (lambda a, b: a - b * (mp.floor(a / b) if a / b > 0 else mp.ceil(a / b)), PAIRS[:4]),
@@ -173,8 +191,7 @@ OTHERWISE = {
 
 def derivatives(name: str, arguments: Sequence[np.ndarray], **params: Any) -> dict[tuple[int, ...], Program]:
     """The programs of the value (), of each first derivative (i,) and each second derivative (i, j)."""
-    if name == "power_log":
-        params = {"k": 1}
+    params = params or {"power_log": {"k": 1}, "pieces": {"at_zero": 0.0}}.get(name, {})
     value = trace(lambda *xs: bind(name, *xs, **params), *arguments)
     programs = {(): value}
     for i in range(len(arguments)):
@@ -222,9 +239,9 @@ def test_function_of_one_argument_agrees_with_mpmath_to_second_order(name: str) 
         assert_near(found, spreads, lambda v: function(v, **params), [(p,) for p in points], order)
 
 
-@pytest.mark.parametrize("name", sorted(BINARY))
-def test_function_of_two_arguments_agrees_with_mpmath_to_second_order(name: str) -> None:
-    function, points = BINARY[name]
+@pytest.mark.parametrize("name", sorted(SEVERAL))
+def test_function_of_several_arguments_agrees_with_mpmath_to_second_order(name: str) -> None:
+    function, points = SEVERAL[name]
     arguments = [np.array(column) for column in zip(*points, strict=True)]
     for order, program in derivatives(name, arguments).items():
         found, spreads = measured(program, arguments)
@@ -235,12 +252,12 @@ FAMILIES = ("arithmetic", "comparison", "exponential", "special", "trigonometric
 
 
 def test_every_elementwise_primitive_of_these_families_is_compared_here_or_says_where() -> None:
-    known = set(UNARY) | set(BINARY) | set(OTHERWISE)
+    known = set(UNARY) | set(SEVERAL) | set(OTHERWISE)
     assert known <= set(PRIMITIVES)
     for name, primitive in PRIMITIVES.items():
         if primitive.kind == ELEMENTWISE:
             written = {rule.__module__.rpartition(".")[2] for rule in primitive.rules if callable(rule)}
-            assert name in known or written.isdisjoint(FAMILIES), f"{name}: add it to UNARY, BINARY or OTHERWISE"
+            assert name in known or written.isdisjoint(FAMILIES), f"{name}: add it to UNARY, SEVERAL or OTHERWISE"
 
 
 @pytest.mark.parametrize("name", ["gammainc", "gammaincc"])
