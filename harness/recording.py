@@ -112,6 +112,8 @@ class Recording:
 def to_numpy(t: torch.Tensor) -> np.ndarray[Any, Any]:
     """A copy of `t` as float64, complex128, bool or int64."""
     t = t.detach()
+    if t._is_zerotensor():  # a zero without memory, which PyTorch's formulas send for a derivative that is 0 everywhere
+        t = torch.zeros(t.shape, dtype=t.dtype)
     if t.is_conj() or t.is_neg():
         t = t.resolve_conj().resolve_neg()
     if t.layout != torch.strided:

@@ -87,7 +87,7 @@ from .primitives.indexing import embedding, index_add, scatter_add, take, take_a
 from .primitives.inverse import inv, pinv, solve
 from .primitives.layout import concat, pad, slices, split, stack, unstack
 from .primitives.logcumsumexp import logcumsumexp
-from .primitives.loss import binary_cross_entropy, cross_entropy_with_logits
+from .primitives.loss import binary_cross_entropy, cross_entropy_with_logits, squared_difference
 from .primitives.matrix_exponential import matrix_exp
 from .primitives.moments import norm, std, var
 from .primitives.normalization import batch_norm, group_norm, instance_norm, layer_norm, rms_norm, standardize

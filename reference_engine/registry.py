@@ -92,8 +92,9 @@ class Primitive:
             return lambda *args, **params: rules(i, *args, **params)
         return rules[i]
 
-    def select(self, i: int) -> Rule | None:
-        if self.selects is None:
+    def select(self, i: int, lossy: bool = False) -> Rule | None:
+        """The rule for what is not a strong zero. Lossy rules select nothing: they may round where they should not."""
+        if self.selects is None or (lossy and self.lossy is not None):
             return None
         if callable(self.selects):
             selects = self.selects

@@ -87,7 +87,7 @@ def _contribution(builder: Builder, e: Equation, i: int, gs: list[Cotangent], lo
     g, alive = gs[0]
     y: Any = ys[0]
     if primitive.kind == ELEMENTWISE:
-        return _elementwise(primitive, rule, i, g, alive, y, xs, e.params)
+        return _elementwise(primitive, rule, i, g, alive, y, xs, e.params, lossy)
     x = xs[i]
     if primitive.kind == STRUCTURAL:
         contribution = rule(g, y, *xs, **e.params)  # type: ignore[operator]
@@ -101,7 +101,7 @@ def _contribution(builder: Builder, e: Equation, i: int, gs: list[Cotangent], lo
         contribution = rule(tuple(g for g, _ in gs), tuple(ys), *xs, **e.params)  # type: ignore[operator]
     else:
         contribution = rule(g, y, *xs, **e.params)  # type: ignore[operator]
-    select = primitive.select(i)
+    select = primitive.select(i, lossy)
     if select is None:
         return contribution, None
     mask = select(y, *xs, **e.params)
@@ -117,11 +117,12 @@ def _elementwise(
     y: Tracer,
     xs: list[Tracer],
     params: dict[str, Any],
+    lossy: bool = False,
 ) -> Cotangent:
     """g ∂y/∂xᵢ, kept at exactly 0 where the cotangent is a strong zero, summed over the axes xᵢ was broadcast along."""
     x = xs[i]
     partial = rule(y, *xs, **params) if callable(rule) else rule
-    select = primitive.select(i)
+    select = primitive.select(i, lossy)
     if select is not None:
         mask = select(y, *xs, **params)
         alive = mask if alive is None else bind("logical_and", alive, mask)

@@ -25,7 +25,7 @@ def _classes(x: Any) -> int:
 @lowers("aten::mse_loss")
 def mse_loss(call: CallSite, x: Any, target: Any, reduction: int = MEAN) -> Any:
     """(x - target)²."""
-    return reduced(ops.square(ops.subtract(x, target)), reduction)
+    return reduced(ops.squared_difference(x, target), reduction)
 
 
 @lowers("aten::l1_loss")

@@ -110,6 +110,11 @@ def _wins(first: Any, second: Any, mine: bool) -> Any:
     return share_of_larger(first, second, choice(equal(first, second), 0.5), mine=mine)
 
 
+def _rest(first: Any) -> Any:
+    """1 - first, as it is rounded in ḃ + first (ȧ - ḃ): to the size of ḃ also where nothing of ḃ is left."""
+    return (2.0 - first) - 1.0
+
+
 # NaN in either operand is passed on by NumPy and has no derivative here.
 maximum = elementwise(
     "maximum",
@@ -117,6 +122,7 @@ maximum = elementwise(
     lambda y, a, b: _wins(a, b, True),
     lambda y, a, b: _wins(b, a, False),
     selects=(lambda y, a, b: greater_equal(a, b), lambda y, a, b: greater_equal(b, a)),
+    lossy=(lambda y, a, b: _wins(a, b, True), lambda y, a, b: _rest(_wins(a, b, True))),
     torch="torch.maximum({0}, {1})",
     source=CLARKE,
     ulps=0.0,
@@ -127,6 +133,7 @@ minimum = elementwise(
     lambda y, a, b: _wins(b, a, True),
     lambda y, a, b: _wins(a, b, False),
     selects=(lambda y, a, b: less_equal(a, b), lambda y, a, b: less_equal(b, a)),
+    lossy=(lambda y, a, b: _wins(b, a, True), lambda y, a, b: _rest(_wins(b, a, True))),
     torch="torch.minimum({0}, {1})",
     source=CLARKE,
     ulps=0.0,
@@ -147,6 +154,7 @@ fmax = elementwise(
         lambda y, a, b: logical_or(greater_equal(a, b), isnan(b)),
         lambda y, a, b: logical_or(greater_equal(b, a), isnan(a)),
     ),
+    lossy=(lambda y, a, b: _or_missing(_wins(a, b, True), b), lambda y, a, b: _rest(_or_missing(_wins(a, b, True), b))),
     torch="torch.fmax({0}, {1})",
     source=CLARKE + "; NaN counts as missing, ISO C 7.12.12",
     ulps=0.0,
@@ -160,6 +168,7 @@ fmin = elementwise(
         lambda y, a, b: logical_or(less_equal(a, b), isnan(b)),
         lambda y, a, b: logical_or(less_equal(b, a), isnan(a)),
     ),
+    lossy=(lambda y, a, b: _or_missing(_wins(b, a, True), b), lambda y, a, b: _rest(_or_missing(_wins(b, a, True), b))),
     torch="torch.fmin({0}, {1})",
     source=CLARKE + "; NaN counts as missing, ISO C 7.12.12",
     ulps=0.0,

@@ -1,4 +1,4 @@
-"""Logarithmic losses between a probability (or its logit) and a target, without cancellation."""
+"""Losses between a prediction and a target: squared difference, and cross entropies without cancellation."""
 
 from __future__ import annotations
 
@@ -12,6 +12,18 @@ from .arithmetic import where
 from .comparison import greater_equal, less_equal, logical_and
 from .declare import elementwise
 from .exponential import log, log1p, sigmoid, softplus
+
+# A second derivative 2 (ȧ - ḃ) may be formed as 2 ȧ - 2 ḃ, which loses digits where the two directions are close.
+squared_difference = elementwise(
+    "squared_difference",
+    lambda a, b: np.square(a - b),
+    lambda y, a, b: 2.0 * (a - b),
+    lambda y, a, b: -2.0 * (a - b),
+    lossy=(lambda y, a, b: 2.0 * a - 2.0 * b, lambda y, a, b: 2.0 * b - 2.0 * a),
+    torch="(({0} - {1}) ** 2)",
+    source="Spivak, Calculus, ch. 10; (u²)' = 2u u'",
+    ulps=3.0,
+)
 
 LOWEST = -100.0  # logarithms in the cross entropy are cut off here, so that the loss stays finite at 0 and 1
 NEAREST = float(np.exp(LOWEST))  # the probability at which they are
