@@ -1,0 +1,157 @@
+"""Lowerings of LU, QR, eigenvalues, singular values and least squares.
+
+What a factorisation leaves open is read from the recording: pivots, and the signs of vectors. Where singular values or eigenvalues
+repeat, more than a sign is open, and the vectors have no derivative.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ...reference_engine import ops
+from .table import CallSite, NotCovered, lowers
+
+
+def row_order(pivots: Any, rows: int) -> Any:
+    """LAPACK's row exchanges (counted from 1) as the order of rows they lead to.  (…, k) -> (…, rows)."""
+    order = np.broadcast_to(np.arange(rows), (*pivots.shape[:-1], rows)).copy()
+    for k in range(pivots.shape[-1]):
+        other = pivots[..., k : k + 1].astype(np.int64) - 1
+        mine, theirs = order[..., k : k + 1].copy(), np.take_along_axis(order, other, -1)
+        order[..., k : k + 1] = theirs
+        np.put_along_axis(order, other, mine, -1)
+    return order
+
+
+def _permuted(x: Any, order: Any) -> Any:
+    """Rows of x in `order`, matrix by matrix.  x: (…, m, n), order: (…, m)."""
+    return ops.take_along_axis(x, np.broadcast_to(order[..., None], x.shape), axis=-2)
+
+
+def _packed(a: Any) -> Any:
+    """L U of `a` without pivoting, packed; beyond the square part one triangular system gives the rest."""
+    m, n = a.shape[-2:]
+    k = min(m, n)
+    square = ops.lu(a[..., :k, :k])
+    if m > k:
+        below = ops.swap_last(ops.solve_triangular(square, ops.swap_last(a[..., k:, :]), lower=False, adjoint=True))
+        return ops.concat([square, below], axis=-2)
+    if n > k:
+        return ops.concat([square, ops.solve_triangular(square, a[..., :, k:], lower=True, unit=True)], axis=-1)
+    return square
+
+
+def _split(packed: Any) -> tuple[Any, Any]:
+    m, n = packed.shape[-2:]
+    k = min(m, n)
+    return ops.tril(packed[..., :, :k], -1) + np.eye(m, k), ops.triu(packed[..., :k, :])
+
+
+@lowers("aten::linalg_lu_factor_ex")
+def lu_factor(call: CallSite, a: Any, *, pivot: bool = True, check_errors: bool = False) -> Any:
+    """L U of the rows in the recorded order, packed."""
+    if a.size == 0:
+        return a
+    return _packed(_permuted(a, row_order(call.outputs[1], a.shape[-2])) if pivot else a)
+
+
+@lowers("aten::linalg_lu")
+def lu(call: CallSite, a: Any, *, pivot: bool = True) -> Any:
+    """(P, L, U) with A = P L U; P is the recorded permutation."""
+    if a.size == 0:
+        return None, None, None
+    rows = np.argmax(call.outputs[0], axis=-2) if pivot else None
+    return (None, *_split(_packed(a if rows is None else _permuted(a, rows))))
+
+
+@lowers("aten::lu_unpack")
+def lu_unpack(call: CallSite, packed: Any, pivots: Any, unpack_data: bool = True, unpack_pivots: bool = True) -> Any:
+    """(P, L, U) of a packed factorisation."""
+    return (None, *_split(packed)) if unpack_data else None
+
+
+@lowers("aten::linalg_lu_solve")
+def lu_solve(call: CallSite, packed: Any, pivots: Any, b: Any, *, left: bool = True, adjoint: bool = False) -> Any:
+    """X with P L U X = B; the transposed system for `adjoint`, X P L U = B for `left` False."""
+    if not left:
+        b, adjoint = ops.swap_last(b), not adjoint
+    batch = np.broadcast_shapes(packed.shape[:-2], b.shape[:-2])
+    order = np.broadcast_to(row_order(pivots, packed.shape[-1]), (*batch, packed.shape[-1]))
+    b = ops.broadcast_to(b, (*batch, *b.shape[-2:]))
+    if adjoint:
+        y = ops.solve_triangular(packed, b, lower=False, adjoint=True)
+        y = ops.solve_triangular(packed, y, lower=True, adjoint=True, unit=True)
+        x = _permuted(y, np.argsort(order, axis=-1))
+    else:
+        y = ops.solve_triangular(packed, _permuted(b, order), lower=True, unit=True)
+        x = ops.solve_triangular(packed, y, lower=False)
+    return x if left else ops.swap_last(x)
+
+
+@lowers("aten::linalg_qr")
+def qr(call: CallSite, a: Any, mode: str = "reduced") -> Any:
+    """(Q, R), with the recorded signs of the diagonal of R."""
+    m, n = a.shape[-2:]
+    k = min(m, n)
+    if a.size == 0:
+        return None, None
+    signs = np.where(np.diagonal(call.outputs[1], 0, -2, -1) < 0, -1.0, 1.0)[..., :k]
+    q, r = ops.qr(a[..., :, :k])
+    q, r = q * signs[..., None, :], r * signs[..., :, None]
+    if n > k:
+        r = ops.concat([r, ops.matmul(ops.swap_last(q), a[..., :, k:])], axis=-1)
+    if mode == "r":
+        return None, r
+    if mode == "complete" and m > n:
+        raise NotCovered("linalg_qr: the columns that complete Q to a square matrix are not a function of A")
+    return q, r
+
+
+def _direction(vectors: Any, shape: tuple[int, ...]) -> Any:
+    """Recorded vectors, or zeros where none were computed (then no sign is turned)."""
+    return vectors if vectors is not None and vectors.shape == shape else np.zeros(shape)
+
+
+@lowers("aten::_linalg_eigh")
+def eigh(call: CallSite, a: Any, UPLO: str = "L", compute_v: bool = True) -> Any:  # noqa: N803 - the schema's name
+    """(eigenvalues, eigenvectors) of symmetric A, the vectors with the recorded signs; the gradient is symmetric, as documented."""
+    if a.size == 0:
+        return None, None
+    w, v = ops.eigh(a, _direction(call.outputs[1], a.shape))
+    return (w, v) if compute_v else w
+
+
+@lowers("aten::_linalg_svd")
+def svd(call: CallSite, a: Any, full_matrices: bool = False, compute_uv: bool = True, *, driver: Any = None) -> Any:
+    """(U, singular values, Vᵀ), the vectors with the recorded signs; vectors beyond min(m, n) are constants."""
+    m, n = a.shape[-2:]
+    k = min(m, n)
+    if a.size == 0:
+        return None, None, None
+    recorded_u, _, recorded_vt = call.outputs
+    shape = (*a.shape[:-1], k)
+    u, s, v = ops.svd(a, _direction(recorded_u[..., :k] if compute_uv else None, shape))
+    if not compute_uv:
+        return None, s, None
+    vt = ops.swap_last(v)
+    if full_matrices and m > k:
+        u = ops.concat([u, recorded_u[..., k:]], axis=-1)
+    if full_matrices and n > k:
+        vt = ops.concat([vt, recorded_vt[..., k:, :]], axis=-2)
+    return u, s, vt
+
+
+@lowers("aten::linalg_lstsq")
+def lstsq(call: CallSite, a: Any, b: Any, rcond: Any = None, *, driver: Any = None) -> Any:
+    """A⁺ B at full rank, and where there are more rows than columns the squared lengths of what is left."""
+    vector = b.ndim == 1 or (a.ndim - 1 == b.ndim and b.shape == a.shape[:-1])
+    columns = ops.expand_dims(b, -1) if vector else b
+    x = ops.matmul(ops.pinv(a), columns)
+    residuals = call.outputs[1]
+    left = None
+    if residuals is not None and residuals.size:
+        left = ops.stop_gradient(ops.sum(ops.square(ops.matmul(a, x) - columns), axis=-2))
+        left = ops.reshape(left, residuals.shape)
+    return ops.reshape(x, call.shape), left

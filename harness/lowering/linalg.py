@@ -1,0 +1,141 @@
+"""Lowerings of linear algebra: determinants, inverses, systems, Householder reflections, the matrix exponential."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ...reference_engine import ops
+from .table import CallSite, NotCovered, lowers
+
+
+@lowers("aten::_linalg_det")
+def det(call: CallSite, a: Any) -> Any:
+    """det A; the factors that come with it are not differentiable outputs."""
+    return ops.det(a), None, None
+
+
+@lowers("aten::_linalg_slogdet")
+def slogdet(call: CallSite, a: Any) -> Any:
+    """(sign, log |det A|); the sign is piecewise constant."""
+    return None, ops.logabsdet(a), None, None
+
+
+@lowers("aten::linalg_inv_ex", "aten::inverse")
+def inverse(call: CallSite, a: Any, *, check_errors: bool = False) -> Any:
+    """A⁻¹."""
+    return ops.inv(a)
+
+
+def _is_vector(a: Any, b: Any) -> bool:
+    """PyTorch's rule: b is a stack of vectors if it has one axis, or one axis less than A and the shape of A without its last."""
+    return b.ndim == 1 or (a.ndim - 1 == b.ndim and b.shape == a.shape[:-1])
+
+
+@lowers("aten::_linalg_solve_ex")
+def solve(call: CallSite, a: Any, b: Any, *, left: bool = True, check_errors: bool = False) -> Any:
+    """X with A X = B, or X A = B where `left` is False; B may be a stack of vectors."""
+    vector = _is_vector(a, b)
+    columns = ops.expand_dims(b, -1) if vector else b
+    if left:
+        x = ops.solve(a, columns)
+    else:
+        x = ops.swap_last(ops.solve(ops.swap_last(a), columns if vector else ops.swap_last(columns)))
+        x = ops.swap_last(x) if vector else x
+    return ops.reshape(x, call.shape)
+
+
+def _flags(upper: bool, transpose: bool, unit: bool) -> dict[str, bool]:
+    return {"lower": not upper, "adjoint": transpose, "unit": unit}
+
+
+@lowers("aten::linalg_solve_triangular")
+def solve_triangular(
+    call: CallSite, a: Any, b: Any, *, upper: bool, left: bool = True, unitriangular: bool = False
+) -> Any:
+    """X with A X = B (X A = B where `left` is False), reading one triangle of A."""
+    if left:
+        return ops.solve_triangular(a, b, **_flags(upper, False, unitriangular))
+    return ops.swap_last(ops.solve_triangular(a, ops.swap_last(b), **_flags(upper, True, unitriangular)))
+
+
+@lowers("aten::triangular_solve")
+def triangular_solve(
+    call: CallSite, b: Any, a: Any, upper: bool = True, transpose: bool = False, unitriangular: bool = False
+) -> Any:
+    """(X with A X = b or Aᵀ X = b, a copy of A), reading one triangle of A."""
+    copied = ops.broadcast_to(a, call.outputs[1].shape)
+    return ops.solve_triangular(a, b, **_flags(upper, transpose, unitriangular)), ops.stop_gradient(copied)
+
+
+@lowers("aten::cholesky", "aten::linalg_cholesky_ex")
+def cholesky(call: CallSite, a: Any, upper: bool = False, check_errors: bool = False) -> Any:
+    """L with L Lᵀ = A, or its transpose; the gradient is that of symmetric A, symmetric itself, as documented."""
+    y = ops.cholesky(a)
+    return ops.swap_last(y) if upper else y
+
+
+@lowers("aten::cholesky_solve")
+def cholesky_solve(call: CallSite, b: Any, factor: Any, upper: bool = False) -> Any:
+    """(L Lᵀ)⁻¹ b, or (Uᵀ U)⁻¹ b: two triangular systems."""
+    first = ops.solve_triangular(factor, b, lower=not upper, adjoint=upper)
+    return ops.solve_triangular(factor, first, lower=not upper, adjoint=not upper)
+
+
+@lowers("aten::cholesky_inverse")
+def cholesky_inverse(call: CallSite, factor: Any, upper: bool = False) -> Any:
+    """(L Lᵀ)⁻¹, or (Uᵀ U)⁻¹, reading one triangle."""
+    one = np.broadcast_to(np.eye(factor.shape[-1]), factor.shape)
+    return cholesky_solve(call, one, factor, upper)
+
+
+def _reflectors(v: Any, count: int) -> list[Any]:
+    """The first `count` columns of `v` as Householder vectors: 1 on the diagonal, 0 above it, `v` below.  -> (…, m, 1) each."""
+    low = ops.tril(v, -1) + np.eye(*v.shape[-2:])
+    return [low[..., :, i : i + 1] for i in range(count)]
+
+
+def _reflected(v: Any, tau: Any, x: Any, order: range) -> Any:
+    """H_i … x for i in `order`, the first one applied first; H_i = I - τ_i v_i v_iᵀ."""
+    vectors = _reflectors(v, tau.shape[-1])
+    for i in order:
+        scale = ops.expand_dims(tau[..., i : i + 1], -1)
+        x = x - scale * ops.matmul(vectors[i], ops.matmul(ops.swap_last(vectors[i]), x))
+    return x
+
+
+@lowers("aten::linalg_householder_product")
+def householder_product(call: CallSite, v: Any, tau: Any) -> Any:
+    """The first n columns of H_1 H_2 … H_k.  v: (…, m, n), tau: (…, k), k ≤ n ≤ m -> (…, m, n)."""
+    start = np.broadcast_to(np.eye(*v.shape[-2:]), v.shape)
+    if tau.shape[-1] == 0 or v.size == 0:
+        return v * 0.0 + start
+    return _reflected(v, tau, start, range(tau.shape[-1] - 1, -1, -1))
+
+
+@lowers("aten::ormqr")
+def ormqr(call: CallSite, v: Any, tau: Any, x: Any, left: bool = True, transpose: bool = False) -> Any:
+    """Q x, Qᵀ x, x Q or x Qᵀ with Q = H_1 H_2 … H_k, all m columns of it."""
+    k = tau.shape[-1]
+    if v.shape[-1] < k:
+        raise NotCovered(f"ormqr: v.shape={v.shape} has fewer columns than tau.shape={tau.shape} has numbers")
+    rising = range(k)
+    falling = range(k - 1, -1, -1)
+    if left:
+        return _reflected(v, tau, x, rising if transpose else falling)
+    return ops.swap_last(_reflected(v, tau, ops.swap_last(x), falling if transpose else rising))
+
+
+@lowers("aten::linalg_matrix_exp")
+def matrix_exp(call: CallSite, a: Any) -> Any:
+    """exp A."""
+    return ops.matrix_exp(a)
+
+
+@lowers("aten::linalg_pinv.atol_rtol_tensor", "aten::linalg_pinv.atol_rtol_float")
+def pinv(call: CallSite, a: Any, *, atol: Any = None, rtol: Any = None, hermitian: bool = False) -> Any:
+    """The Moore-Penrose inverse at the rank that the tolerances find, which is a decision: the derivative is that of constant rank."""
+    if hermitian:
+        a = 0.5 * (a + ops.swap_last(a))
+    return ops.pinv(a)
