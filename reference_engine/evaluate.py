@@ -1,4 +1,4 @@
-"""Evaluate a program: numbers in, numbers out, values freed when dead and their buffers used again.
+"""Evaluate a program: numbers in, numbers out, in buffers that are used again as soon as a value is dead.
 
 A `Plan` is the program with variables replaced by slots. It can start from values that are already known (those of the
 forward pass), and an observer may replace each result, which is how rounding and generalised derivatives are read.
@@ -6,6 +6,7 @@ forward pass), and an observer may replace each result, which is how rounding an
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,23 +14,30 @@ import numpy as np
 
 from .errors import ShapeError
 from .program import Equation, Program, Variable
-from .registry import PRIMITIVES, Array, Primitive
+from .registry import ELEMENTWISE, PRIMITIVES, Array, Primitive
 from .tracing import Tracer, as_array, bind
 
 Observer = Callable[[Primitive, Equation, list[Any], Any], Any]
+
+# Where a step puts its result: wherever NumPy likes; into a buffer of the workspace; over an argument that dies here; into
+# an array that leaves the plan and is used again once nobody else holds it.
+FRESH, BUFFER, DONOR, RESULT = range(4)
+LEAST_BYTES = 2048  # smaller results are not worth a buffer: NumPy keeps small memory at hand itself
+ONLY_OURS = 2  # references to an array that only the workspace holds: its list, and the argument of getrefcount
 
 
 class Plan:
     """A program compiled to slots.
 
     `known` are variables whose values the caller passes in, in that order, in addition to nothing else: by default the
-    inputs and constants. Equations that only compute known values are left out.
+    inputs and constants. Equations that only compute known values are left out. `nbytes` is what its buffers hold.
     """
 
     def __init__(self, program: Program, known: Sequence[Variable] | None = None) -> None:
         self.program = program
         if known is None:
             known = [*program.inputs, *program.constants]
+        self.dtypes = [variable.dtype for variable in known]
         self.slot = {variable: i for i, variable in enumerate(known)}
         needed = set(program.outputs) - set(self.slot)
         equations: list[Equation] = []
@@ -43,10 +51,11 @@ class Plan:
                 self.slot.setdefault(v, len(self.slot))
         self.equations = equations
         self.outputs = [self.slot[v] for v in program.outputs]
+        self._spare: list[list[Array | None]] = []
         self._schedule(len(known))
 
     def _schedule(self, given: int) -> None:
-        """Where each slot dies, and which dead buffer a result may be written into."""
+        """Where each slot dies, and where each step puts its result."""
         last = {i: n for n, e in enumerate(self.equations) for i in [self.slot[v] for v in e.inputs]}
         root = list(range(len(self.slot)))  # the slot that owns the memory
         for e in self.equations:
@@ -57,45 +66,90 @@ class Plan:
             life[r] = max(life.get(r, -1), last.get(i, -1))
         kept = {root[i] for i in self.outputs}
         self.steps: list[tuple[Any, ...]] = []
+        self._layout: list[tuple[int, Variable] | None] = []  # of each step: its buffer (-1: leaves the plan), its shape
+        self._buffers: list[int] = []  # bytes of each buffer
+        holds: dict[int, int] = {}  # slot that owns a buffer now -> that buffer
+        free: dict[int, list[int]] = {}  # bytes -> buffers of that size that nobody holds
         for n, e in enumerate(self.equations):
             primitive = PRIMITIVES[e.primitive]
-            ins = tuple(self.slot[v] for v in e.inputs)
-            donor = -1
-            if primitive.ufunc and not e.params:
-                for v, i in zip(e.inputs, ins, strict=True):
-                    mine = (
-                        root[i] == i
-                        and i >= given
-                        and i not in kept
-                        and life[i] == n
-                        and not PRIMITIVES[self._maker(i)].view
-                    )
-                    if mine and v.shape == e.outputs[0].shape and v.dtype == e.outputs[0].dtype and v.size > 256:
-                        donor = i
-                        break
+            ins = tuple([self.slot[v] for v in e.inputs])
+            outs = tuple([self.slot[v] for v in e.outputs])
             dead = tuple({i for i in ins if last[i] == n and root[i] not in kept})
-            outs = tuple(self.slot[v] for v in e.outputs)
-            self.steps.append((primitive.forward, ins, e.params, outs, dead, donor))
+            y, place, operand = e.outputs[0], FRESH, -1
+            size = y.size * y.dtype.itemsize
+            if primitive.ufunc and size >= LEAST_BYTES:
+                over = -1
+                if primitive.kind == ELEMENTWISE and outs[0] not in kept:
+                    over = next((i for i, v in zip(ins, e.inputs, strict=True) if self._dies(i, v, y, n, given, root, life, kept)), -1)
+                if over >= 0 and over not in holds:
+                    place, operand = DONOR, over
+                elif outs[0] in kept:
+                    place = RESULT
+                else:
+                    place = BUFFER
+                    if over >= 0:
+                        operand = holds.pop(over)
+                    elif free.get(size):
+                        operand = free[size].pop()
+                    else:
+                        operand = len(self._buffers)
+                        self._buffers.append(size)
+                    holds[outs[0]] = operand
+            self._layout.append((operand if place == BUFFER else -1, y) if place in (BUFFER, RESULT) else None)
+            self.steps.append((primitive.forward, ins, e.params, outs, dead, place, operand))
+            for r in {root[i] for i in (*ins, *outs)}:
+                if r in holds and life[r] <= n:
+                    buffer = holds.pop(r)
+                    free.setdefault(self._buffers[buffer], []).append(buffer)
+        leaving = sum(v.size * v.dtype.itemsize for at in self._layout if at is not None for b, v in [at] if b < 0)
+        self.nbytes = sum(self._buffers) + leaving
+
+    @staticmethod
+    def _dies(
+        i: int, v: Variable, y: Variable, n: int, given: int, root: list[int], life: dict[int, int], kept: set[int]
+    ) -> bool:
+        """Whether argument `i` of step n is ours, is used here for the last time, and has the shape of the result."""
+        return i >= given and root[i] == i and i not in kept and life[i] == n and (v.shape, v.dtype) == (y.shape, y.dtype)
 
     def forget_program(self) -> None:
         """Drop the source (with the arrays among its constants) from a plan that is kept for other constants."""
         del self.program
 
-    def _maker(self, slot: int) -> str:
-        if not hasattr(self, "_makers"):
-            self._makers = {self.slot[v]: e.primitive for e in self.equations for v in e.outputs}
-        return self._makers[slot]
+    def _workspace(self) -> list[Array | None]:
+        """For each step the array that it writes into, or None. Taken by one run at a time, so that runs may overlap."""
+        try:
+            return self._spare.pop()
+        except IndexError:
+            buffers = [np.empty(size, np.uint8) for size in self._buffers]
+        return [
+            None
+            if at is None
+            else np.empty(at[1].shape, at[1].dtype)
+            if at[0] < 0
+            else buffers[at[0]].view(at[1].dtype).reshape(at[1].shape)
+            for at in self._layout
+        ]
 
     def run(self, given: Sequence[Any]) -> list[Any]:
         """Values of the outputs, from the values of the known variables."""
+        if any([x.dtype != dtype for x, dtype in zip(given, self.dtypes, strict=True)]):
+            return self.observe(given, _as_computed)  # a complex step: buffers of the declared dtypes would not hold it
         environment: list[Any] = [*given, *([None] * (len(self.slot) - len(given)))]
+        workspace = self._workspace()
         with np.errstate(all="ignore"):
-            for forward, ins, params, outs, dead, donor in self.steps:
+            for n, (forward, ins, params, outs, dead, place, operand) in enumerate(self.steps):
                 arguments = [environment[i] for i in ins]
-                if donor >= 0:
-                    result = forward(*arguments, out=environment[donor])
-                else:
+                if place == FRESH:
                     result = forward(*arguments, **params)
+                elif place == BUFFER:
+                    result = forward(*arguments, out=workspace[n], **params)
+                elif place == DONOR:
+                    result = forward(*arguments, out=environment[operand], **params)
+                else:
+                    if sys.getrefcount(workspace[n]) > ONLY_OURS:
+                        v = self.equations[n].outputs[0]
+                        workspace[n] = np.empty(v.shape, v.dtype)
+                    result = forward(*arguments, out=workspace[n], **params)
                 for i in dead:
                     environment[i] = None
                 if len(outs) == 1:
@@ -103,13 +157,14 @@ class Plan:
                 else:
                     for i, r in zip(outs, result, strict=True):
                         environment[i] = r
+        self._spare.append(workspace)
         return [environment[i] for i in self.outputs]
 
     def observe(self, given: Sequence[Any], observer: Observer) -> list[Any]:
         """As `run`, but each result is what `observer(primitive, equation, arguments, result)` returns."""
         environment: list[Any] = [*given, *([None] * (len(self.slot) - len(given)))]
         with np.errstate(all="ignore"):
-            for equation, (forward, ins, params, outs, dead, _) in zip(self.equations, self.steps, strict=True):
+            for equation, (forward, ins, params, outs, dead, *_) in zip(self.equations, self.steps, strict=True):
                 arguments = [environment[i] for i in ins]
                 result = observer(PRIMITIVES[equation.primitive], equation, arguments, forward(*arguments, **params))
                 for i in dead:
@@ -117,6 +172,10 @@ class Plan:
                 for i, r in zip(outs, result if len(outs) > 1 else (result,), strict=True):
                     environment[i] = r
         return [environment[i] for i in self.outputs]
+
+
+def _as_computed(primitive: Primitive, equation: Equation, arguments: list[Any], result: Any) -> Any:
+    return result
 
 
 def arguments_of(program: Program, inputs: Sequence[Any]) -> list[Array]:

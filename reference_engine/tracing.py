@@ -1,8 +1,8 @@
 """Tracing: run a NumPy-style function once on tracers and keep what it did as a `Program`.
 
-`bind` applies a primitive: to arrays at once, to tracers by writing one more equation. A builder is *eager* when it
-also computes every value as it goes, which lets traced code branch on numbers and gives the backward pass its
-forward values for nothing.
+`bind` applies a primitive: to arrays at once, to tracers by writing one more equation. A builder that is *eager* knows
+the numbers of its inputs and computes a traced value when it is first asked for, so that traced code may branch on
+numbers; code that does not ask costs nothing here, and its program runs as a whole, forward and backward together.
 """
 
 from __future__ import annotations
@@ -23,7 +23,18 @@ _levels = itertools.count(1)
 class Builder:
     """Collects equations. `level` orders nested traces: an operation is written into the innermost one it touches."""
 
-    __slots__ = ("_lifted", "_next_site", "constants", "eager", "equations", "inputs", "level", "site", "values")
+    __slots__ = (
+        "_lifted",
+        "_makers",
+        "_next_site",
+        "constants",
+        "eager",
+        "equations",
+        "inputs",
+        "level",
+        "site",
+        "values",
+    )
 
     def __init__(self, eager: bool = False) -> None:
         self.level = next(_levels)
@@ -32,6 +43,7 @@ class Builder:
         self.equations: list[Equation] = []
         self.eager = eager
         self.values: dict[Variable, Any] = {}
+        self._makers: dict[Variable, Equation] = {}
         self._lifted: dict[Any, Tracer] = {}
         self.site = 0
         self._next_site = 0
@@ -47,7 +59,7 @@ class Builder:
         for variable, constant in program.constants.items():
             value = scalar_value(constant)
             if value is not None:
-                builder._lifted[(constant.dtype.char, value)] = Tracer(builder, variable, None)
+                builder._lifted[(constant.dtype.char, value)] = Tracer(builder, variable)
         return builder
 
     def input(self, shape: tuple[int, ...], dtype: np.dtype[Any] = FLOAT, value: Any = None) -> Tracer:
@@ -55,10 +67,33 @@ class Builder:
         self.inputs.append(variable)
         if value is not None:
             self.values[variable] = value
-        return Tracer(self, variable, value)
+        return Tracer(self, variable)
 
     def tracer(self, variable: Variable) -> Tracer:
-        return Tracer(self, variable, self.values.get(variable))
+        return Tracer(self, variable)
+
+    def value_of(self, variable: Variable) -> Any:
+        """The number of a variable, computed now if need be; None where it is not known."""
+        known = self.values.get(variable)
+        if known is None:
+            known = self.constants.get(variable)
+        if known is None and self.eager and variable in self._makers:
+            self._compute(variable)
+            known = self.values[variable]
+        return known.value if type(known) is Tracer else known
+
+    def _compute(self, variable: Variable) -> None:
+        """Run the equations that `variable` stands on and that have not run yet, in order."""
+        needed = {variable}
+        pending: list[Equation] = []
+        for e in reversed(self.equations):
+            if not needed.isdisjoint(e.outputs):
+                pending.append(e)
+                needed.update(v for v in e.inputs if v in self._makers and v not in self.values)
+        with np.errstate(all="ignore"):
+            for e in reversed(pending):
+                result = PRIMITIVES[e.primitive].forward(*[self.value_of(v) for v in e.inputs], **e.params)
+                self.values.update(zip(e.outputs, result if isinstance(result, tuple) else (result,), strict=True))
 
     def lift(self, x: Any, integer: bool = False) -> Tracer:
         """`x` as a tracer of this builder: arrays and tracers of outer traces become constants."""
@@ -70,7 +105,7 @@ class Builder:
             if found is None:
                 variable = Variable(x.shape, x.dtype)
                 self.constants[variable] = x
-                found = self._lifted[key] = self._constant(variable, x.value)
+                found = self._lifted[key] = Tracer(self, variable)
             return found
         array = as_array(x, integer)
         key = (array.dtype.char, array.tobytes()) if array.ndim == 0 else ("array", id(x), integer)
@@ -78,39 +113,24 @@ class Builder:
         if found is None:
             variable = Variable(array.shape, array.dtype)
             self.constants[variable] = array
-            found = self._lifted[key] = self._constant(variable, array)
+            found = self._lifted[key] = Tracer(self, variable)
             if array.ndim:
                 self._lifted[("alive", id(x))] = x  # keeps the id from being reused
         return found
 
-    def _constant(self, variable: Variable, value: Any) -> Tracer:
-        if self.eager and value is not None:
-            self.values[variable] = value
-        return Tracer(self, variable, value)
-
     def emit(self, primitive: Primitive, args: Sequence[Any], params: dict[str, Any]) -> Any:
         integers = primitive.integers
-        tracers = [self.lift(x, i in integers) for i, x in enumerate(args)]
-        inputs = tuple([t.variable for t in tracers])
-        if self.eager and all([t.value is not None for t in tracers]):
-            try:
-                result = primitive.forward(*[t.value for t in tracers], **params)
-            except ValueError:
-                primitive.infer(*inputs, **params)  # says it in our own words if it is a matter of shapes
-                raise
-            many = isinstance(result, tuple)
-            results = result if many else (result,)
-            outputs = tuple([Variable(r.shape, r.dtype) for r in results])
-            for variable, r in zip(outputs, results, strict=True):
-                self.values[variable] = r
-        else:
-            avals = primitive.infer(*inputs, **params)
-            many = isinstance(avals, list)
-            results = itertools.repeat(None)
-            outputs = tuple([Variable(shape, dtype) for shape, dtype in (avals if many else [avals])])
-        self.equations.append(Equation(primitive.name, inputs, params, outputs, self._next_site))
+        inputs = tuple([self.lift(x, i in integers).variable for i, x in enumerate(args)])
+        avals = primitive.infer(*inputs, **params)
+        many = isinstance(avals, list)
+        outputs = tuple([Variable(shape, dtype) for shape, dtype in (avals if many else (avals,))])
+        equation = Equation(primitive.name, inputs, params, outputs, self._next_site)
+        self.equations.append(equation)
         self._next_site += 1
-        made = tuple([Tracer(self, v, r) for v, r in zip(outputs, results, strict=False)])
+        if self.eager:
+            for variable in outputs:
+                self._makers[variable] = equation
+        made = tuple([Tracer(self, v) for v in outputs])
         return made if many else made[0]
 
     def finish(self, outputs: Sequence[Tracer], name: str = "f") -> Program:
@@ -163,14 +183,18 @@ def as_array(x: Any, integer: bool = False) -> Array:
 class Tracer:
     """Stands for a value while a function is traced; takes part in NumPy-style expressions."""
 
-    __slots__ = ("builder", "value", "variable")
+    __slots__ = ("builder", "variable")
     __array_ufunc__ = None  # NumPy arrays on the left hand leave the operation to us
     __array_priority__ = 1000
 
-    def __init__(self, builder: Builder, variable: Variable, value: Any) -> None:
+    def __init__(self, builder: Builder, variable: Variable) -> None:
         self.builder = builder
         self.variable = variable
-        self.value = value
+
+    @property
+    def value(self) -> Any:
+        """The number that this traced value stands for, where the trace knows it; else None."""
+        return self.builder.value_of(self.variable)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -266,7 +290,7 @@ class Tracer:
                 f"shapes alone; accepted is code that does not "
                 "branch on it. Use ops.where, or trace with grad or value_and_grad, which know the numbers."
             )
-        return self.value.value if type(self.value) is Tracer else self.value
+        return self.value
 
     def __bool__(self) -> bool:
         return bool(self._known("bool"))

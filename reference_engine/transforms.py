@@ -1,12 +1,14 @@
 """Derivatives of functions: grad, value_and_grad, vjp, jvp, jacobian, hessian, hvp, with JAX's signatures.
 
 A function is traced at each call (it may branch on numbers and close over arrays that change); the derived program is
-kept and found again by its structure, so a second call costs one forward and one backward evaluation.
+kept, with the buffers that it computes in, and found again by its structure, so a second call costs one forward and one
+backward evaluation.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -14,18 +16,30 @@ import numpy as np
 from .errors import ParameterError, ShapeError
 from .evaluate import Plan, evaluate
 from .forward import forward
-from .program import Program
+from .program import Program, Variable
 from .reverse import reverse
 from .simplify import simplify
 from .structure import flatten, rebuild
 from .tracing import Builder, Tracer, as_array
 
 _kept: dict[Any, tuple[Plan, list[Any]]] = {}
-_KEPT_AT_MOST = 256
+_KEPT_PLANS = 256
+_KEPT_BYTES = 2**29  # what the buffers of all kept plans may hold together
+
+
+def _keep(key: Any, plan: Plan, constants: list[Any]) -> tuple[Plan, list[Any]]:
+    """Remember a plan for a program that comes again; the oldest are forgotten first."""
+    held = plan.nbytes + sum(other.nbytes for other, _ in _kept.values())
+    while _kept and (len(_kept) >= _KEPT_PLANS or held > _KEPT_BYTES):
+        oldest, _ = _kept.pop(next(iter(_kept)))
+        held -= oldest.nbytes
+    plan.forget_program()
+    _kept[key] = (plan, constants)
+    return plan, constants
 
 
 class _Traced:
-    """One run of a function on numbers: its program, all values, and how arguments and results are nested."""
+    """One run of a function: its program, the numbers it started from, and how arguments and results are nested."""
 
     def __init__(self, fn: Callable[..., Any], args: Sequence[Any], argnums: Sequence[int]) -> None:
         self.builder = builder = Builder(eager=True)
@@ -34,7 +48,7 @@ class _Traced:
         for n in argnums:
             leaves = [x if type(x) is Tracer else as_array(x) for x in flatten(args[n])]
             self.leaves += leaves
-            traced = [builder.input(x.shape, x.dtype, x.value if type(x) is Tracer else x) for x in leaves]
+            traced = [builder.input(x.shape, x.dtype, x) for x in leaves]
             arguments[n] = rebuild(args[n], traced)
         with np.errstate(all="ignore"):
             self.result = fn(*arguments)
@@ -49,29 +63,53 @@ class _Traced:
         return rebuild(self.result, [np.asarray(t.value) for t in self.outputs])
 
     def derived(self, kind: str, derive: Callable[[Program], Program], more: Sequence[Any]) -> list[Any]:
-        """Outputs of `derive(program)` at the leaves and `more`, starting from the values the trace computed."""
+        """Outputs of `derive(program)` at the leaves and `more`, starting from the values of the forward run."""
         if self.nested or any(type(x) is Tracer for x in more):
             return _as_list(evaluate(simplify(derive(self.program)), *self.leaves, *more))
+        program, value_of = self.program, self.builder.value_of
+        known = list(program.variables())
+        plan, constants = _planned(kind, program, derive, known)
+        return plan.run([*[value_of(v) for v in known], *[np.asarray(x) for x in more], *constants])
+
+    def value_and_pull(self, cotangents: Sequence[Any]) -> tuple[Any, list[Any]]:
+        """The value and the gradients from one plan, which computes forward and backward in the same buffers."""
+        if self.nested:
+            return self.value(), self.pull(cotangents)
         program = self.program
-        key = (kind, program.key())
-        found = _kept.get(key)
-        if found is None:
-            result = simplify(derive(program))
-            extra = [v for v in result.constants if v not in program.constants]
-            plan = Plan(result, [*program.variables(), *result.inputs[len(program.inputs) :], *extra])
-            if len(_kept) >= _KEPT_AT_MOST:
-                _kept.pop(next(iter(_kept)))
-            found = _kept[key] = (plan, [result.constants[v] for v in extra])
-            plan.forget_program()
-        plan, constants = found
-        values = self.builder.values
-        return plan.run([*[values[v] for v in program.variables()], *[np.asarray(x) for x in more], *constants])
+        known = [*program.inputs, *program.constants]
+        plan, constants = _planned("value and reverse", program, _with_value, known)
+        results = plan.run([*self.leaves, *program.constants.values(), *[np.asarray(x) for x in cotangents], *constants])
+        count = len(self.outputs)
+        return rebuild(self.result, [np.asarray(y) for y in results[:count]]), results[count:]
 
     def pull(self, cotangents: Sequence[Any]) -> list[Any]:
         return self.derived("reverse", reverse, cotangents)
 
     def push(self, tangents: Sequence[Any]) -> list[Any]:
         return self.derived("forward", forward, tangents)
+
+
+def _with_value(program: Program) -> Program:
+    """The program (inputs…, cotangents…) -> (outputs…, gradients…)."""
+    pulled = reverse(program)
+    return replace(pulled, outputs=(*program.outputs, *pulled.outputs))
+
+
+def _planned(
+    kind: str, program: Program, derive: Callable[[Program], Program], known: Sequence[Variable]
+) -> tuple[Plan, list[Any]]:
+    """The plan of `derive(program)`, and the values of the constants that it adds.
+
+    It takes the values of `known`, then those of the inputs and constants that `derive` added.
+    """
+    key = (kind, program.key())
+    found = _kept.get(key)
+    if found is not None:
+        return found
+    result = simplify(derive(program))
+    extra = [v for v in result.constants if v not in program.constants]
+    plan = Plan(result, [*known, *result.inputs[len(program.inputs) :], *extra])
+    return _keep(key, plan, [result.constants[v] for v in extra])
 
 
 def _as_list(results: Any) -> list[Any]:
@@ -118,13 +156,12 @@ def value_and_grad(
                 f"is one scalar, shape (). "
                 "Reduce it with ops.sum or ops.mean, or use vjp or jacobian."
             )
-        gradients = traced.pull([1.0])
+        value, gradients = traced.value_and_pull([1.0])
         split = []
         for n in numbers:
             leaves = len(flatten(args[n]))
             split.append(rebuild(args[n], gradients[:leaves]))
             gradients = gradients[leaves:]
-        value = traced.value()
         return ((value, aux[0]) if has_aux else value), (split[0] if isinstance(argnums, int) else tuple(split))
 
     return differentiated

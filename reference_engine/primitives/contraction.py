@@ -57,6 +57,7 @@ product = general(
     source=PRODUCTS,
     accumulates=Accumulation(lambda a, b: a.shape[-1], lambda a, b: np.matmul(np.abs(a) ** 2, np.abs(b) ** 2)),
     draw=_draw_matmul,
+    ufunc=True,
 )
 
 

@@ -153,7 +153,8 @@ def _flat_places(indices: Array, axis: int, length: int) -> Array:
     indices = _from_start(indices, length)
     after = math.prod(indices.shape[axis + 1 :])
     before = np.arange(math.prod(indices.shape[:axis])).reshape(-1, 1, 1)
-    places: Array = (before * length + indices.reshape(len(before), indices.shape[axis], after)) * after + np.arange(after)
+    at = indices.reshape(len(before), indices.shape[axis], after)
+    places: Array = (before * length + at) * after + np.arange(after)
     return places.reshape(indices.shape)
 
 
