@@ -98,11 +98,38 @@ def _logsumexp(x: Any, *, axis: int) -> Any:
     return np.squeeze(np.where(np.real(m) == -np.inf, -np.inf, m + rest), axis)
 
 
+def _share(x: Any, *, axis: int) -> Any:
+    y = _softmax(x, axis=axis)
+    if np.isnan(np.add.reduce(y, axis=None)):
+        y = np.where(np.all(np.real(x) == -np.inf, axis=axis, keepdims=True), 0.0, y)
+    return y
+
+
+# softmax, but 0 in a row of -inf alone: the derivative of logsumexp.
+share = general(
+    "share",
+    _share,
+    same,
+    lambda g, y, x, *, axis: y * deviation(g, y, axis=axis),
+    lossy=(lambda g, y, x, *, axis: y * (g - spread_back(sum(g * y, axis), x, (axis,))),),
+    torch=(
+        "(lambda x: (lambda s: torch.exp(x - torch.where(s == -torch.inf, 0.0, s)))"
+        "(torch.logsumexp(x, dim={axis}, keepdim=True)))({0})"
+    ),
+    source=SOURCE,
+    accumulates=spread_of(lambda x, *, axis: _share_variance(x, axis), lambda x, *, axis: x.shape[axis]),
+    draw=lambda pool: _draw_along(pool, lambda x, axis: bind("share", x, axis=axis)),
+)
+
+
+def _share_variance(x: Any, axis: int) -> Any:
+    variance = _softmax_variance(x, axis)
+    return np.where(np.isnan(variance), 0.0, variance)
+
+
 def _logsumexp_vjp(g: Any, y: Any, x: Any, *, axis: int) -> Any:
     """x̄ = g softmax(x).  A row of -inf alone has value -inf and derivative 0."""
-    empty = bind("equal", spread_back(y, x, (axis,)), -np.inf)
-    share = softmax_along(bind("where", empty, 0.0, x), axis=axis)
-    return bind("where", empty, 0.0, spread_back(g, x, (axis,)) * share)
+    return spread_back(g, x, (axis,)) * share(x, axis=axis)
 
 
 def _logsumexp_lossy(g: Any, y: Any, x: Any, *, axis: int) -> Any:
