@@ -1,4 +1,4 @@
-"""A block of generated programs: drawn from its own seed, compared in every mode, and what differs traced to one operation."""
+"""A block of generated programs: drawn from its own seed, compared in every mode, what differs traced to one operation."""
 
 from __future__ import annotations
 
@@ -6,12 +6,26 @@ import traceback
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from .comparing import record
 from .drawn import Case
+from .emit import compiled, emit
 from .errors import CaseError
 from .findings import Candidate
-from .generated import Located, compare_case, counted, draw_cases, localise
+from .generated import (
+    Located,
+    aten_operation,
+    compare_case,
+    counted,
+    draw_cases,
+    in_precision,
+    localise,
+    single_equations,
+    subject_of,
+    torch_function,
+)
+from .localising import suspects
 from .rows import Rows
-from .scripts import script_of_program
+from .scripts import answers_of, random_directions, script_of_program
 from .strategies import expressions, networks, programs
 
 if TYPE_CHECKING:
@@ -22,9 +36,10 @@ WRONG = ("mismatch", "raised", "accepted", "crashed")
 
 
 def run_block(unit: Unit, result: UnitResult) -> None:
-    """Draw the programs of one block, a third of each kind, and compare each in all modes in float64 and in R in float32.
+    """Draw the programs of one block, a third of each kind; compare each in all modes in float64 and in R in float32.
 
-    The seed of a block is derived from the seed of the campaign and the number of the block, so that counts do not depend on who runs it.
+    The seed of a block is derived from the seed of the campaign and the number of the block, so that counts do not
+    depend on who runs it.
     """
     cases: list[tuple[str, Case]] = []
     for k, (kind, strategy) in enumerate(KINDS.items()):
@@ -50,8 +65,10 @@ def _compare(name: str, case: Case, mode: str, dtype: str, seed: int, result: Un
         rows.add(mode=mode, verdict="crashed", dtype=dtype, quantity="derivative", message=text)
     wrong = [r for r in rows.rows if r["verdict"] in WRONG]
     if wrong:
-        located = localise(case, mode, dtype, seed) if any(r["verdict"] == "mismatch" for r in wrong) else None
-        candidate = _candidate(case, mode, dtype, seed, wrong, located)
+        mismatch = any(r["verdict"] == "mismatch" for r in wrong)
+        located = localise(case, mode, dtype, seed) if mismatch else None
+        raising = None if mismatch else _raising(case, mode, dtype, seed)
+        candidate = _candidate(case, mode, dtype, seed, wrong, located, raising)
         for r in wrong:
             if r["verdict"] == candidate.verdict and r["program"] == "whole":
                 r["op"] = candidate.op
@@ -60,7 +77,13 @@ def _compare(name: str, case: Case, mode: str, dtype: str, seed: int, result: Un
 
 
 def _candidate(
-    case: Case, mode: str, dtype: str, seed: int, wrong: Sequence[dict[str, Any]], located: Located | None
+    case: Case,
+    mode: str,
+    dtype: str,
+    seed: int,
+    wrong: Sequence[dict[str, Any]],
+    located: Located | None,
+    raising: Case | None,
 ) -> Candidate:
     """The one operation that is wrong where there is one; otherwise the program as a whole."""
     row = max(wrong, key=lambda r: (r["verdict"] == "mismatch", r.get("z") or 0.0))
@@ -94,6 +117,29 @@ def _candidate(
         },
         script=script,
     )
+
+
+def _named(located: Located, seed: int) -> tuple[str, str]:
+    """(PyTorch's function, ATen operation) of a located equation; where its spelling calls several, the one that differs."""
+    subject = subject_of(located.case, located.dtype, seed)
+    recording, seen, _ = record(subject)
+    calls = [c for c in recording.calls if c.func is not None and c.name != "aten::detach"]
+    if len(calls) > 1:
+        for call, *_ in suspects(recording, seen, located.mode, seed):
+            return f"torch.{call.name.removeprefix('aten::')}", call.qualified
+    return located.operation, located.aten
+
+
+def _raising(case: Case, mode: str, dtype: str, seed: int) -> Case | None:
+    """The first equation that PyTorch refuses to differentiate in this mode when it is asked alone."""
+    for alone in single_equations(in_precision(case, dtype)):
+        d = random_directions(alone.program, seed)
+        try:
+            fn = compiled(emit(alone.program, always_tuple=True))
+            answers_of(fn, alone.inputs, d, mode, dtype, [v.shape for v in alone.program.outputs])
+        except (RuntimeError, NotImplementedError):
+            return alone
+    return None
 
 
 def replay(data: dict[str, Any], rows: Rows) -> None:

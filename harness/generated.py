@@ -19,6 +19,7 @@ from ..reference_engine.errors import EngineError
 from ..reference_engine.evaluate import Plan, arguments_of
 from ..reference_engine.program import Equation, Program
 from ..reference_engine.registry import PRIMITIVES
+from ..reference_engine.rounding import UNIT_ROUNDOFF
 from .comparing import Found, Subject, TheirsRaised, compare_reverse
 from .drawn import Case, depends
 from .emit import compiled, emit, spelled
@@ -28,7 +29,14 @@ from .result import Culprit
 from .rows import Rows
 from .scripts import Difference, Directions, answers_of, difference, question_of, random_directions
 
-OPERATOR_NAMES = {"add": "add", "subtract": "sub", "multiply": "mul", "divide": "div", "negative": "neg", "matmul": "matmul"}
+OPERATOR_NAMES = {
+    "add": "add",
+    "subtract": "sub",
+    "multiply": "mul",
+    "divide": "div",
+    "negative": "neg",
+    "matmul": "matmul",
+}
 OPERATOR_NAMES |= {"power_constant": "pow", "less": "lt", "less_equal": "le", "greater": "gt", "greater_equal": "ge"}
 
 
@@ -90,7 +98,9 @@ def compare_case(case: Case, rows: Rows, modes: Sequence[str] = ("R",), dtype: s
             if mode != "R" or dtype == "float64":
                 _whole(case, rows, mode, dtype, seed, start)
         except TheirsRaised as error:
-            rows.add(mode=mode, dtype=dtype, order=len(mode), quantity="derivative", verdict="raised", message=_said(error))
+            rows.add(
+                mode=mode, dtype=dtype, order=len(mode), quantity="derivative", verdict="raised", message=_said(error)
+            )
     found.verdict = worst([r["verdict"] for r in rows.rows])
     return found
 
@@ -140,8 +150,21 @@ class Located:
     directions: Directions
 
     @property
+    def found(self) -> complex:
+        """torch's number at the entry that differs."""
+        return self.at.found
+
+    @property
+    def wrong_digits(self) -> bool:
+        """Whether more than half of the digits are wrong there, or torch has no number."""
+        error = abs(self.at.found - self.at.right)
+        return not error <= UNIT_ROUNDOFF[self.dtype] ** 0.5 * abs(self.at.right)
+
+    @property
     def culprit(self) -> Culprit:
-        return Culprit(self.aten, "", 0, self.at.entry, float("nan"), float(np.real(self.at.right)), self.mode)
+        return Culprit(
+            self.aten, "", 0, self.at.entry, float(np.real(self.found)), float(np.real(self.at.right)), self.mode
+        )
 
 
 def localise(case: Case, mode: str, dtype: str = "float64", seed: int = 0) -> Located | None:
@@ -206,7 +229,7 @@ def aten_operation(case: Case) -> str:
     """The last ATen operation that the emitted function of the case calls on its inputs."""
     kept = [torch.from_numpy(x.copy()).requires_grad_() for x in case.inputs]
     recording = capture(compiled(emit(case.program, always_tuple=True)), *kept)
-    named = [c.qualified for c in recording.calls if c.func is not None and c.references()]
+    named = [c.qualified for c in recording.calls if c.func is not None and c.references() and c.name != "aten::detach"]
     return named[-1] if named else PRIMITIVES[case.program.equations[-1].primitive].name
 
 

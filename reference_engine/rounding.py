@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from .evaluate import Plan
-from .program import Equation
-from .registry import Array, Primitive
+from .program import Equation, Variable
+from .registry import PRIMITIVES, Array, Primitive
 
 UNIT_ROUNDOFF = {"float64": 2.0**-53, "float32": 2.0**-24, "bfloat16": 2.0**-8, "float16": 2.0**-11}
 SMALLEST = {"float64": 2.0**-1074, "float32": 2.0**-149, "bfloat16": 2.0**-133, "float16": 2.0**-24}
@@ -82,3 +82,22 @@ def spread(
                 if y.dtype.kind in "fc":
                     total[...] = np.hypot(total, np.where(np.isfinite(y), np.abs(np.asarray(r) - y), 0.0))
     return exact, [np.where(np.isnan(q), np.inf, q / np.sqrt(samples) / noise.magnified) for q in moved]
+
+
+def rounds_last(plan: Plan) -> list[bool]:
+    """For each output, whether every entry of it is the result of a rounding, so that its spread is at least 0.4 u |y|.
+
+    Data movement is looked through; an output that may hold an entry of an input or constant as given is not counted.
+    """
+    rounded: dict[Variable, bool] = {}
+    for e in plan.equations:
+        primitive = PRIMITIVES[e.primitive]
+        if primitive.ulps > 0.0:
+            result = primitive.ulps >= 1.0
+        else:
+            sources = [v for v in e.inputs if v.dtype.kind in "fc"]
+            result = bool(sources) and all(rounded.get(v, False) for v in sources)
+        for v in e.outputs:
+            rounded[v] = result
+    slots = {plan.slot[v]: r for v, r in rounded.items()}
+    return [slots.get(i, False) for i in plan.outputs]
