@@ -56,7 +56,7 @@ floor_divide = elementwise(
     np.floor_divide,
     CONSTANT,
     CONSTANT,
-    torch="torch.floor_divide({0}, {1})",
+    torch="torch.div({0}, {1}, rounding_mode='floor')",
     source=STEPS,
     domain=("real", "positive"),
     ulps=0.0,

@@ -13,7 +13,7 @@ from typing import Any
 import mpmath as mp
 import numpy as np
 import pytest
-from gradwitness.reference_engine import PRIMITIVES, ops
+from gradwitness.reference_engine import PRIMITIVES, numerical, ops
 from gradwitness.reference_engine.evaluate import Plan, arguments_of
 from gradwitness.reference_engine.program import Program
 from gradwitness.reference_engine.registry import ELEMENTWISE
@@ -246,6 +246,22 @@ def test_function_of_several_arguments_agrees_with_mpmath_to_second_order(name: 
     for order, program in derivatives(name, arguments).items():
         found, spreads = measured(program, arguments)
         assert_near(found, spreads, function, points, order)
+
+
+ANALYTIC = (
+    "acos asin asinh atan atanh cos cosh digamma erf erfc erfcx exp exp2 expm1 log log10 log1p log2 power_constant"
+    " reciprocal rsqrt sin sinh sqrt square tan tanh"
+).split()
+
+
+@pytest.mark.parametrize("name", ANALYTIC)
+def test_the_slope_is_the_imaginary_part_of_a_complex_step(name: str) -> None:
+    x = np.array([0.1, 0.3, 0.75])
+    params = UNARY[name][2]
+    found, spreads = measured(derivatives(name, [x], **params)[(0,)], [x])
+    stepped = numerical.complex_step(trace(lambda v: ops.sum(bind(name, v, **params)), x), x)
+    # The step's own error is that of one complex evaluation, which the value's spread stands for.
+    assert np.all(np.abs(found - stepped) <= 2 * IN_SPREADS * spreads)
 
 
 FAMILIES = ("arithmetic", "comparison", "exponential", "special", "trigonometric")
