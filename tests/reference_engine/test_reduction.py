@@ -165,3 +165,13 @@ def test_the_slope_of_a_standard_deviation_drifts_by_the_rounding_of_the_mean() 
     (slope,), (drift,) = spread(plan, [x, np.float64(1.0), *program.constants.values()], "float64", samples=64)
     np.testing.assert_array_equal(np.abs(slope - [-np.sqrt(0.5), np.sqrt(0.5)]) <= 6.0 * drift, True)
     assert (drift > 50 * U).all() and (drift < 1000 * U).all()
+
+
+@pytest.mark.parametrize("name", ["prod", "var", "norm 3"])
+def test_the_arbiter_catches_a_fault_of_one_in_a_million_million(name: str, against_mpmath: Any) -> None:
+    ours, exact = CASES[name]
+    with pytest.raises(AssertionError, match="value: entry"):
+        against_mpmath(ours, lambda x: exact(x) * (1 + mp.mpf(10) ** -12), GRID)
+    bent = lambda x: ours(ops.stop_gradient(x) * 1e-12 + x * (1.0 - 1e-12))
+    with pytest.raises(AssertionError, match="gradient: entry"):
+        against_mpmath(bent, exact, GRID)
