@@ -42,12 +42,15 @@ class Directions:
 
 @dataclass
 class Difference:
-    """Where torch's answer differs: number of the output of the derivative, entry, right value, and what rounding explains there."""
+    """Where torch's answer differs: number of the output of the derivative, entry, right value, what rounding explains there, and
+    torch's value.
+    """
 
     which: int
     entry: tuple[int, ...]
     right: complex
     tolerance: float
+    found: complex = complex("nan")
 
 
 def ones(program: Program) -> Directions:
@@ -101,7 +104,9 @@ def difference(fn: Any, program: Program, inputs: Sequence[Any], d: Directions, 
     _, which, j = max(wrong, key=lambda w: w[0])
     if np.shape(exact[which]) != np.shape(question.answers[which]):
         return None
-    return Difference(which, j.entry, np.asarray(exact[which])[j.entry], THRESHOLD * j.spread if np.isfinite(j.spread) else 0.0)
+    tolerance = THRESHOLD * j.spread if np.isfinite(j.spread) else 0.0
+    found = np.asarray(question.answers[which])[j.entry]
+    return Difference(which, j.entry, np.asarray(exact[which])[j.entry], tolerance, found)
 
 
 ASK = {
