@@ -1,4 +1,4 @@
-"""A block of generated programs: drawn from its own seed, compared in every mode, what differs traced to one operation."""
+"""A block of generated programs: drawn from its own seed, compared in every mode, and what differs traced down."""
 
 from __future__ import annotations
 
@@ -87,12 +87,15 @@ def _candidate(
 ) -> Candidate:
     """The one operation that is wrong where there is one; otherwise the program as a whole."""
     row = max(wrong, key=lambda r: (r["verdict"] == "mismatch", r.get("z") or 0.0))
-    smallest = case if located is None else located.case
-    script = (
-        script_of_program(smallest.program, smallest.inputs, mode, dtype, seed) if row["verdict"] == "mismatch" else ""
-    )
-    operation = "composition" if located is None else located.operation
-    culprit = (row.get("culprit") or "composition") if located is None else located.aten
+    smallest = raising or (case if located is None else located.case)
+    script = ""
+    if row["verdict"] == "mismatch":
+        script = script_of_program(smallest.program, smallest.inputs, mode, dtype, seed)
+    operation, culprit = "composition", row.get("culprit") or "composition"
+    if located is not None:
+        operation, culprit = _named(located, seed)
+    elif raising is not None:
+        operation, culprit = torch_function(raising.program.equations[-1]), aten_operation(raising)
     return Candidate(
         op=operation,
         culprit=culprit,
@@ -120,7 +123,7 @@ def _candidate(
 
 
 def _named(located: Located, seed: int) -> tuple[str, str]:
-    """(PyTorch's function, ATen operation) of a located equation; where its spelling calls several, the one that differs."""
+    """(PyTorch's function, ATen operation) of a located equation; where it calls several, the one that differs."""
     subject = subject_of(located.case, located.dtype, seed)
     recording, seen, _ = record(subject)
     calls = [c for c in recording.calls if c.func is not None and c.name != "aten::detach"]
@@ -136,7 +139,8 @@ def _raising(case: Case, mode: str, dtype: str, seed: int) -> Case | None:
         d = random_directions(alone.program, seed)
         try:
             fn = compiled(emit(alone.program, always_tuple=True))
-            answers_of(fn, alone.inputs, d, mode, dtype, [v.shape for v in alone.program.outputs])
+            v = alone.program.outputs if mode in ("F", "FF") else alone.program.inputs
+            answers_of(fn, alone.inputs, d, mode, dtype, [x.shape for x in v])
         except (RuntimeError, NotImplementedError):
             return alone
     return None

@@ -131,7 +131,7 @@ def _settled(y: Array) -> Judgement:
 def _within_last_rounding(
     question: Question, exact: list[Array], answers: list[Array]
 ) -> list[Judgement] | None:
-    """Judgements without disturbed runs, where every error is at most SETTLED times what the last rounding alone explains.
+    """Judgements without disturbed runs, where every error is at most SETTLED times what one last rounding explains.
 
     The spread is never less than that of the last rounding, so z is at most what is reported here. None: measure it.
     """
