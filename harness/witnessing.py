@@ -84,6 +84,7 @@ def witness(recording: Recording, wrt: list[int], *, cut_no_grad: bool = True) -
         if not any(o is not None and recording.variables[o].is_float for o in call.outputs):
             continue
         if cut_no_grad and not call.grad_enabled and number not in custom:
+            _replace_unseen(seen, number, call)
             continue
         _lower(seen, number, call)
     return seen
@@ -109,6 +110,23 @@ def _enter(seen: Witnessed, index: int) -> None:
     tracer = seen.builder.input(recorded.value.shape, recorded.value.dtype)
     seen.tracers[index] = tracer
     seen.values[tracer.variable] = recorded.value
+
+
+def _replace_unseen(seen: Witnessed, number: int, call: Call) -> None:
+    """A tensor written under no_grad: autograd does not see it, so the value changes and the derivative is as before.
+
+    (x - before) + after, which is `after` to the last digit, with derivative 1 in x.
+    """
+    old = call.args[0] if call.args else None
+    new = call.outputs[0] if call.outputs else None
+    if not call.name.endswith("_") or not isinstance(old, Ref) or new is None or old.index not in seen.tracers:
+        return
+    before, after = (seen.recording.variables[i].value for i in (old.index, new))
+    start = len(seen.builder.equations)
+    tracer = (seen.tracers[old.index] - before) + after
+    seen.tracers[new] = tracer
+    seen.values[tracer.variable] = after
+    seen.spans[number] = (start, len(seen.builder.equations))
 
 
 def _custom_regions(recording: Recording) -> set[int]:
