@@ -13,7 +13,6 @@ from .errors import CaseError
 from .findings import Candidate
 from .generated import (
     Located,
-    aten_operation,
     compare_case,
     counted,
     draw_cases,
@@ -95,7 +94,7 @@ def _candidate(
     if located is not None:
         operation, culprit = _named(located, seed)
     elif raising is not None:
-        operation, culprit = torch_function(raising.program.equations[-1]), aten_operation(raising)
+        operation = culprit = torch_function(raising.program.equations[-1])
     return Candidate(
         op=operation,
         culprit=culprit,
