@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 
 from ..reference_engine.errors import EngineError
 from ..reference_engine.program import Program, Variable
@@ -94,7 +95,9 @@ def _question(
         shape = recording.variables[v].value.shape
         edges = [e for e, u in node.inputs if u == v]
         sent.append(sum((adjoint(node.sent, e, shape) for e in edges), np.zeros(shape)))
-    dtype = str(recording.variables[outputs[0][1]].dtype).removeprefix("torch.")
+    # an adjoint is handed over in the dtype of its tensor: where a node mixes dtypes, the coarsest bounds what is right
+    dtypes = [recording.variables[v].dtype for v in (*inputs, *[v for _, v in outputs])]
+    dtype = str(max(dtypes, key=lambda d: torch.finfo(d).eps)).removeprefix("torch.")
     nan = any(np.isnan(x).any() for x in values if x.dtype.kind == "f")
     undefined = any(np.isnan(x).any() for x in [*cotangents, *[recording.variables[v].value for _, v in outputs]])
     return Question(plan, given, sent, dtype, lossy, nan, seed, undefined), dtype

@@ -11,7 +11,11 @@ from typing import Any
 import numpy as np
 
 from ...reference_engine import ops
+from .linalg import symmetric
 from .table import CallSite, NotCovered, lowers
+
+
+UNIT = {"float64": 2.0**-52, "float32": 2.0**-23}  # machine epsilon, which PyTorch's default tolerances are multiples of
 
 
 def row_order(pivots: Any, rows: int) -> Any:
@@ -116,10 +120,10 @@ def _direction(vectors: Any, shape: tuple[int, ...]) -> Any:
 
 @lowers("aten::_linalg_eigh")
 def eigh(call: CallSite, a: Any, UPLO: str = "L", compute_v: bool = True) -> Any:  # noqa: N803 - the schema's name
-    """(eigenvalues, eigenvectors) of symmetric A, the vectors with the recorded signs; the gradient is symmetric, as documented."""
+    """(eigenvalues, eigenvectors) of symmetric A, the vectors with the recorded signs."""
     if a.size == 0:
         return None, None
-    w, v = ops.eigh(a, _direction(call.outputs[1], a.shape))
+    w, v = ops.eigh(symmetric(call, a, UPLO.upper() == "L"), _direction(call.outputs[1], a.shape))
     return (w, v) if compute_v else w
 
 
@@ -141,6 +145,35 @@ def svd(call: CallSite, a: Any, full_matrices: bool = False, compute_uv: bool = 
     if full_matrices and n > k:
         vt = ops.concat([vt, recorded_vt[..., k:, :]], axis=-2)
     return u, s, vt
+
+
+ROUNDED_AWAY = 1e3  # singular values up to this many roundings of the largest are zeros of a matrix of lower rank
+
+
+@lowers("aten::linalg_pinv.atol_rtol_tensor", "aten::linalg_pinv.atol_rtol_float")
+def pinv(call: CallSite, a: Any, *, atol: Any = None, rtol: Any = None, hermitian: bool = False) -> Any:
+    """The Moore-Penrose inverse, singular values at or below max(atol, rtol σ₁) counting as 0: which ones is a decision.
+
+    Where those are 0 but for rounding, the rank is constant near A. Where a tolerance cuts off more, the result is the inverse of the
+    truncated matrix, whose derivative has the gaps to what was cut off.
+    """
+    numbers = call.number_of(a)
+    if hermitian and not np.array_equal(numbers, np.swapaxes(numbers, -1, -2)):
+        raise NotCovered("linalg_pinv: hermitian=True with a matrix that is not symmetric")
+    if a.size == 0:
+        return ops.swap_last(a)
+    s = np.linalg.svd(numbers, compute_uv=False)
+    top = s[..., :1]
+    absolute = np.zeros(()) if atol is None else call.number_of(atol)
+    default = 0.0 if np.any(absolute > 0) else max(a.shape[-2:]) * UNIT[call.dtype]
+    relative = np.asarray(default) if rtol is None else call.number_of(rtol)
+    kept = s > np.maximum(absolute[..., None], relative[..., None] * top)
+    negligible = s <= ROUNDED_AWAY * max(a.shape[-2:]) * UNIT[call.dtype] * top
+    if np.all(kept | negligible) and not np.any(kept & negligible):
+        return ops.pinv(a)
+    u, values, v = ops.svd(a)
+    inverse = ops.where(kept, ops.reciprocal(ops.where(kept, values, 1.0)), 0.0)
+    return ops.matmul(v * ops.expand_dims(inverse, -2), ops.swap_last(u))
 
 
 @lowers("aten::linalg_lstsq")

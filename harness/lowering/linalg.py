@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ...reference_engine import ops
+from ...reference_engine.primitives.choice import choice
 from .table import CallSite, NotCovered, lowers
 
 
@@ -66,28 +67,56 @@ def triangular_solve(
 ) -> Any:
     """(X with A X = b or Aᵀ X = b, a copy of A), reading one triangle of A."""
     copied = ops.broadcast_to(a, call.outputs[1].shape)
-    return ops.solve_triangular(a, b, **_flags(upper, transpose, unitriangular)), ops.stop_gradient(copied)
+    return ops.solve_triangular(a, b, **_flags(upper, transpose, unitriangular)), copied
+
+
+def symmetric(call: CallSite, a: Any, lower: bool) -> Any:
+    """A as the symmetric matrix that the kernel sees.
+
+    Where the recorded A is symmetric, its symmetric part: the documented gradient, symmetric itself. Where it is not, the one triangle
+    that is read, mirrored.
+    """
+    numbers = call.number_of(a)
+    if np.array_equal(numbers, np.swapaxes(numbers, -1, -2), equal_nan=True):
+        return 0.5 * (a + ops.swap_last(a))
+    half = ops.tril(a, -1) if lower else ops.triu(a, 1)
+    return half + ops.swap_last(half) + ops.diag_embed(ops.diagonal(a))
 
 
 @lowers("aten::cholesky", "aten::linalg_cholesky_ex")
 def cholesky(call: CallSite, a: Any, upper: bool = False, check_errors: bool = False) -> Any:
-    """L with L Lᵀ = A, or its transpose; the gradient is that of symmetric A, symmetric itself, as documented."""
-    y = ops.cholesky(a)
+    """L with L Lᵀ = A, or its transpose; A is symmetric, or one triangle of it is read."""
+    y = ops.cholesky(symmetric(call, a, not upper))
     return ops.swap_last(y) if upper else y
+
+
+def _factor(call: CallSite, x: Any, upper: bool) -> Any:
+    """The triangular factor; PyTorch documents that x is triangular.
+
+    For such x the derivative with respect to the entries of the other triangle depends on how the function is continued off the
+    triangular matrices: legitimate are all θ in [0, 1] times the part that is not read; ours is 0, which is what is computed.
+    """
+    numbers = call.number_of(x)
+    read, rest = (ops.triu(x), ops.tril(x, -1)) if upper else (ops.tril(x), ops.triu(x, 1))
+    if np.array_equal(numbers, (np.triu if upper else np.tril)(numbers), equal_nan=True):
+        return read + choice(np.ones(x.shape, dtype=bool), 0.0) * rest
+    return read
 
 
 @lowers("aten::cholesky_solve")
 def cholesky_solve(call: CallSite, b: Any, factor: Any, upper: bool = False) -> Any:
-    """(L Lᵀ)⁻¹ b, or (Uᵀ U)⁻¹ b: two triangular systems."""
-    first = ops.solve_triangular(factor, b, lower=not upper, adjoint=upper)
-    return ops.solve_triangular(factor, first, lower=not upper, adjoint=not upper)
+    """(L Lᵀ)⁻¹ b, or (Uᵀ U)⁻¹ b: two systems."""
+    m = _factor(call, factor, upper)
+    low, high = (ops.swap_last(m), m) if upper else (m, ops.swap_last(m))
+    return ops.solve(high, ops.solve(low, b))
 
 
 @lowers("aten::cholesky_inverse")
 def cholesky_inverse(call: CallSite, factor: Any, upper: bool = False) -> Any:
-    """(L Lᵀ)⁻¹, or (Uᵀ U)⁻¹, reading one triangle."""
-    one = np.broadcast_to(np.eye(factor.shape[-1]), factor.shape)
-    return cholesky_solve(call, one, factor, upper)
+    """(L Lᵀ)⁻¹ = L⁻ᵀ L⁻¹, or (Uᵀ U)⁻¹ = U⁻¹ U⁻ᵀ."""
+    inverse_factor = ops.inv(_factor(call, factor, upper))
+    transposed = ops.swap_last(inverse_factor)
+    return ops.matmul(inverse_factor, transposed) if upper else ops.matmul(transposed, inverse_factor)
 
 
 def _reflectors(v: Any, count: int) -> list[Any]:
@@ -131,11 +160,3 @@ def ormqr(call: CallSite, v: Any, tau: Any, x: Any, left: bool = True, transpose
 def matrix_exp(call: CallSite, a: Any) -> Any:
     """exp A."""
     return ops.matrix_exp(a)
-
-
-@lowers("aten::linalg_pinv.atol_rtol_tensor", "aten::linalg_pinv.atol_rtol_float")
-def pinv(call: CallSite, a: Any, *, atol: Any = None, rtol: Any = None, hermitian: bool = False) -> Any:
-    """The Moore-Penrose inverse at the rank that the tolerances find, which is a decision: the derivative is that of constant rank."""
-    if hermitian:
-        a = 0.5 * (a + ops.swap_last(a))
-    return ops.pinv(a)

@@ -8,8 +8,9 @@ import numpy as np
 
 from ..tracing import bind
 from .declare import general
-from .reduction import spread_of
+from .reduction import spread_of, sum
 from .scan import draw_scan, public_scan, recurrence, same, shift
+from .shape import reshape
 
 SOURCE = "Blanchard, Higham and Higham, Accurately computing the log-sum-exp and softmax functions, 2021"
 
@@ -95,13 +96,18 @@ def _logcumsumexp_vjp(g: Any, y: Any, x: Any, *, axis: int) -> Any:
 
 
 def _lossy_vjp(g: Any, y: Any, x: Any, *, axis: int) -> Any:
-    """The same with shares from the saved output: exp(x_j - y_j) and exp(y_{j-1} - y_j), off by |y| roundings."""
+    """x̄_j = Σ_{i≥j} g_i exp(x_j - y_i), every -y_i a rounded number of its own: off by |y| roundings.
+
+    That is what a running sum of logarithms log|g_i| - y_i amounts to. n² exponentials a line.
+    """
+    n = x.shape[axis]
+    row = (*x.shape[:axis], n, 1, *x.shape[axis + 1 :])
+    column = (*x.shape[:axis], 1, n, *x.shape[axis + 1 :])
+    seen = np.tril(np.ones((n, n), bool)).reshape([n if i in (axis, axis + 1) else 1 for i in range(x.ndim + 1)])
     empty = bind("equal", y, -np.inf)
-    base = bind("where", empty, 0.0, y)
-    a = bind("exp", bind("where", empty, 0.0, shift(base, axis=axis, by=1) - base))
-    before = bind("equal", shift(bind("where", empty, 1.0, 0.0), axis=axis, by=1), 1.0)
-    a = bind("where", before, 0.0, a)
-    return bind("exp", x - base) * recurrence(a, g, axis=axis, adjoint=True)
+    rounded = bind("where", empty, 0.0, y) * -1.0
+    exponent = reshape(x, column) + reshape(rounded, row)
+    return sum(reshape(g, row) * bind("exp", bind("where", seen, exponent, -np.inf)), axis)
 
 
 def _variance(x: Any, axis: int) -> Any:
