@@ -172,7 +172,10 @@ def max_pool3d_backward(
 
 def _avg_pool(x: Any, d: int, kernel_size: Any, stride: Any, padding: Any, ceil_mode: bool, include: bool, divisor: Any) -> Any:
     k = lengths(kernel_size, d)
-    return ops.avg_pool(x, k, lengths(stride, d, k), lengths(padding, d), ceil_mode, include, divisor)
+    geometry = (k, lengths(stride, d, k), lengths(padding, d), ceil_mode, include)
+    if divisor is not None and divisor < 0:
+        return ops.divide(ops.avg_pool(x, *geometry, 1), float(divisor))
+    return ops.avg_pool(x, *geometry, divisor)
 
 
 @lowers("aten::avg_pool2d")

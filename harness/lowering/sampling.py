@@ -1,0 +1,136 @@
+"""Lowerings of sampling at the places of a grid (grid_sampler) and of the grid itself (affine_grid).
+
+Which entries surround a place, and on which side of a fold it lies, are decisions taken at the recorded grid; the weights are differentiated.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Any
+
+import numpy as np
+
+from ...reference_engine import ops
+from .resampling import cubic_weights
+from .table import CallSite, NotCovered, lowers
+
+BILINEAR, NEAREST, BICUBIC = 0, 1, 2
+ZEROS, BORDER, REFLECTION = 0, 1, 2
+
+
+def position(c: Any, n: int, align_corners: bool) -> Any:
+    """The coordinate c in [-1, 1] in entries of an axis of length n: ends are the outer entries with align_corners, else their outer edges."""
+    return (c + 1.0) / 2.0 * (n - 1.0) if align_corners else ((c + 1.0) * float(n) - 1.0) / 2.0
+
+
+def reflected(p: Any, number: Any, n: int, align_corners: bool) -> tuple[Any, Any]:
+    """p folded back into the axis at its ends, and its number: between 0 and n - 1 with align_corners, else -½ and n - ½."""
+    low, span = (0.0, n - 1.0) if align_corners else (-0.5, float(n))
+    if span <= 0.0:
+        return ops.where(np.zeros(np.shape(number), dtype=bool), p, 0.0), np.zeros(np.shape(number))
+    away = np.where(number < low, -1.0, 1.0)
+    folds = np.floor(np.abs(number - low) / span)
+    back = folds % 2 == 1
+    rest, rest_number = ops.multiply(away, p - low) - folds * span, np.abs(number - low) - folds * span
+    return low + ops.where(back, span - rest, rest), low + np.where(back, span - rest_number, rest_number)
+
+
+def placed(p: Any, number: Any, n: int, padding_mode: int, align_corners: bool) -> tuple[Any, Any]:
+    """A position and its number after padding: as it is, held at the border, or reflected and then held."""
+    if padding_mode == ZEROS:
+        return p, number
+    if padding_mode == REFLECTION:
+        p, number = reflected(p, number, n, align_corners)
+    return ops.clip(p, 0.0, n - 1.0), np.clip(number, 0.0, n - 1.0)
+
+
+def _value(x: Any, at: list[Any]) -> Any:
+    """x at whole places, one array (batch, *out) an axis; 0 outside.  x: (batch, channels, *size) -> (batch, channels, *out)."""
+    batch, channels, *size = x.shape
+    flat = np.zeros(at[0].shape, dtype=np.int64)
+    inside = np.ones(at[0].shape, dtype=bool)
+    for n, i in zip(size, at, strict=True):
+        inside &= (i >= 0) & (i < n)
+        flat = flat * n + np.clip(i, 0, n - 1)
+    out = at[0].shape[1:]
+    index = np.broadcast_to(flat.reshape(batch, 1, -1), (batch, channels, math.prod(out)))
+    values = ops.take_along_axis(ops.reshape(x, (batch, channels, math.prod(size))), index, axis=-1)
+    values = ops.reshape(values, (batch, channels, *out))
+    return values if inside.all() else ops.where(inside[:, None], values, 0.0)
+
+
+def _whole(number: Any) -> Any:
+    """Whole places as integers; what is not a number or too far away lies outside."""
+    return np.where(np.abs(number) < 2.0**31, number, -(2.0**31)).astype(np.int64)
+
+
+def _sum(terms: list[tuple[Any, list[Any]]], x: Any) -> Any:
+    """Σ weight · value over (weight, place).  Weights: (batch, *out)."""
+    total: Any = None
+    for weight, at in terms:
+        term = ops.multiply(ops.reshape(weight, (weight.shape[0], 1, *weight.shape[1:])), _value(x, at))
+        total = term if total is None else ops.add(total, term)
+    return total
+
+
+def _product(weights: Any) -> Any:
+    first, *others = weights
+    for w in others:
+        first = ops.multiply(first, w)
+    return first
+
+
+@lowers("aten::grid_sampler_2d", "aten::grid_sampler_3d")
+def grid_sampler(call: CallSite, x: Any, grid: Any, interpolation_mode: int, padding_mode: int, align_corners: bool) -> Any:
+    """x sampled at the places of a grid whose last axis names them last axis first.
+
+    x: (batch, channels, *size), grid: (batch, *out, d) -> (batch, channels, *out).
+    """
+    if x.size == 0 or 0 in call.shape:
+        raise NotCovered(f"grid_sampler: x.shape={x.shape}, result {call.shape}; covered are samples with at least one entry")
+    size = x.shape[2:]
+    d = len(size)
+    numbers = [position(call.number_of(grid)[..., d - 1 - k], n, align_corners) for k, n in enumerate(size)]
+    traced = [position(ops.getitem(grid, (..., d - 1 - k)), n, align_corners) for k, n in enumerate(size)]
+    if interpolation_mode == BICUBIC:
+        return _bicubic(x, traced, numbers, padding_mode, align_corners)
+    pairs = [placed(p, q, n, padding_mode, align_corners) for p, q, n in zip(traced, numbers, size, strict=True)]
+    if interpolation_mode == NEAREST:
+        return _value(x, [_whole(np.rint(q)) for _, q in pairs])
+    below = [np.floor(q) for _, q in pairs]
+    after = [p - np.where(np.isfinite(b), b, 0.0) for (p, _), b in zip(pairs, below, strict=True)]
+    terms = []
+    for corner in itertools.product((0, 1), repeat=d):
+        weight = _product(w if c else 1.0 - w for w, c in zip(after, corner, strict=True))
+        terms.append((weight, [_whole(b) + c for b, c in zip(below, corner, strict=True)]))
+    return _sum(terms, x)
+
+
+def _bicubic(x: Any, traced: list[Any], numbers: list[Any], padding_mode: int, align_corners: bool) -> Any:
+    """Cubic convolution over 4 × 4 entries, each of which is padded by itself."""
+    below = [np.floor(q) for q in numbers]
+    weights = [cubic_weights(p - b) for p, b in zip(traced, below, strict=True)]
+    terms = []
+    for i, j in itertools.product(range(4), repeat=2):
+        at = []
+        for b, k, n in zip(below, (i, j), x.shape[2:], strict=True):
+            place = b + (k - 1.0)
+            at.append(_whole(np.rint(placed(place, place, n, padding_mode, align_corners)[1])))
+        terms.append((ops.multiply(weights[0][i], weights[1][j]), at))
+    return _sum(terms, x)
+
+
+@lowers("aten::affine_grid_generator")
+def affine_grid(call: CallSite, theta: Any, size: Any, align_corners: bool) -> Any:
+    """The places that the affine maps `theta` send a regular grid on [-1, 1] to.  theta: (batch, d, d + 1) -> (batch, *size[2:], d)."""
+    spatial = list(size)[2:]
+    d = len(spatial)
+    axes = []
+    for n in spatial:
+        count = n - 1.0 if align_corners else float(n)
+        ends = 2.0 * np.arange(n) - (n - 1.0)
+        axes.append(ops.divide(theta.builder.lift(ends), count) if n > 1 else np.zeros(1))
+    columns = [ops.broadcast_to(ops.reshape(axes[k], [-1 if i == k else 1 for i in range(d)]), tuple(spatial)) for k in reversed(range(d))]
+    base = ops.stack([ops.reshape(c, (math.prod(spatial),)) for c in [*columns, np.ones(tuple(spatial))]], axis=-1)
+    return ops.reshape(ops.matmul(base, ops.swapaxes(theta, -1, -2)), call.shape)
