@@ -90,23 +90,20 @@ def cholesky(call: CallSite, a: Any, upper: bool = False, check_errors: bool = F
     return ops.swap_last(y) if upper else y
 
 
-def _factor(call: CallSite, x: Any, upper: bool) -> Any:
+def _factor(x: Any, upper: bool) -> Any:
     """The triangular factor; PyTorch documents that x is triangular.
 
-    For such x the derivative with respect to the entries of the other triangle depends on how the function is continued off the
-    triangular matrices: legitimate are all θ in [0, 1] times the part that is not read; ours is 0, which is what is computed.
+    Where an entry of the other triangle is 0, as documented, the derivative with respect to it depends on how the function is continued
+    off the triangular matrices: legitimate are all θ in [0, 1] times what a full matrix would have; ours is 0, since it is not read.
     """
-    numbers = call.number_of(x)
     read, rest = (ops.triu(x), ops.tril(x, -1)) if upper else (ops.tril(x), ops.triu(x, 1))
-    if np.array_equal(numbers, (np.triu if upper else np.tril)(numbers), equal_nan=True):
-        return read + choice(np.ones(x.shape, dtype=bool), 0.0) * rest
-    return read
+    return read + choice(ops.equal(rest, 0.0), 0.0) * rest
 
 
 @lowers("aten::cholesky_solve")
 def cholesky_solve(call: CallSite, b: Any, factor: Any, upper: bool = False) -> Any:
     """(L Lᵀ)⁻¹ b, or (Uᵀ U)⁻¹ b: two systems."""
-    m = _factor(call, factor, upper)
+    m = _factor(factor, upper)
     low, high = (ops.swap_last(m), m) if upper else (m, ops.swap_last(m))
     return ops.solve(high, ops.solve(low, b))
 
@@ -114,7 +111,7 @@ def cholesky_solve(call: CallSite, b: Any, factor: Any, upper: bool = False) -> 
 @lowers("aten::cholesky_inverse")
 def cholesky_inverse(call: CallSite, factor: Any, upper: bool = False) -> Any:
     """(L Lᵀ)⁻¹ = L⁻ᵀ L⁻¹, or (Uᵀ U)⁻¹ = U⁻¹ U⁻ᵀ."""
-    inverse_factor = ops.inv(_factor(call, factor, upper))
+    inverse_factor = ops.inv(_factor(factor, upper))
     transposed = ops.swap_last(inverse_factor)
     return ops.matmul(inverse_factor, transposed) if upper else ops.matmul(transposed, inverse_factor)
 
