@@ -1,0 +1,192 @@
+"""Calibration of the judge on generated programs: how far right answers lie from the witness, and whether faults are seen.
+
+A block draws its programs from its own seed, so that the counts do not depend on the number of workers.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import numpy as np
+import torch
+
+from .comparing import Found, TheirsRaised, compare_reverse, cotangents
+from .drawn import Case
+from .generated import draw_cases, in_precision, subject_of
+from .judging import Judgement
+from .known import KnownIssue, load, match
+from .local import judge_node
+from .nodes import Node, nodes_of, run_backward
+from .rows import Rows
+from .strategies import expressions, networks, programs
+
+BLOCK = 50  # programs
+EVERY = 10  # every tenth program is run again with a fault
+FAULT = {"float64": 1e-6, "float32": 1e-3}  # relative, in one entry
+BINS = np.concatenate([[0.0], 2.0 ** np.arange(-6, 7, 0.25), [np.inf]])  # edges of the histogram of z
+# What a block draws, by its number: half of the blocks hold any primitives, two in ten of them with long axes.
+KINDS = ("programs", "long", "programs", "expressions", "programs", "networks", "long", "programs", "expressions", "programs")
+GOOD = ("agree", "convention", "inaccurate")
+
+
+@dataclass
+class Tally:
+    """Counts of one or more blocks; `add` merges.
+
+    comparisons: by (dtype, what, verdict), what is value, node or whole. entries: gradient entries judged, by dtype. z: histogram
+    by dtype over BINS, of the worst entry of each array that agrees. alarms: mismatches that no known issue covers. others: by
+    (operation, verdict, reason), known mismatches included.
+    """
+
+    programs: Counter[str] = field(default_factory=Counter)
+    operations: Counter[int] = field(default_factory=Counter)
+    primitives: Counter[str] = field(default_factory=Counter)
+    comparisons: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    entries: Counter[str] = field(default_factory=Counter)
+    z: dict[str, Any] = field(default_factory=dict)
+    greatest: dict[str, tuple[float, str]] = field(default_factory=dict)
+    others: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    alarms: list[str] = field(default_factory=list)
+    planted: Counter[tuple[str, str]] = field(default_factory=Counter)
+    missed: Counter[tuple[str, str]] = field(default_factory=Counter)
+    left_out: Counter[str] = field(default_factory=Counter)
+    seconds: float = 0.0
+
+    def add(self, other: Tally) -> None:
+        """Merge the counts of `other` into this tally."""
+        for f in fields(self):
+            mine, theirs = getattr(self, f.name), getattr(other, f.name)
+            if isinstance(mine, Counter):
+                mine.update(theirs)
+            elif isinstance(mine, list):
+                mine += theirs
+            elif f.name == "z":
+                self.z = {d: self.z.get(d, 0) + theirs.get(d, 0) for d in {*mine, *theirs}}
+            elif f.name == "greatest":
+                self.greatest = {d: max(mine.get(d, (0.0, "")), theirs.get(d, (0.0, ""))) for d in {*mine, *theirs}}
+            else:
+                self.seconds += other.seconds
+
+    @property
+    def good(self) -> float:
+        """Share of comparisons that end in agree, convention or inaccurate."""
+        total = sum(self.comparisons.values())
+        return sum(n for (_, _, v), n in self.comparisons.items() if v in GOOD) / max(total, 1)
+
+    def caught(self, dtype: str) -> float:
+        """Share of planted faults that the local judge calls a mismatch."""
+        seen = self.planted[dtype, "mismatch"]
+        return seen / max(sum(n for (d, _), n in self.planted.items() if d == dtype), 1)
+
+
+class Judged(Rows):
+    """Rows that keep the judgements, with their number of entries."""
+
+    def __init__(self, case: str) -> None:
+        super().__init__(case)
+        self.judgements: list[tuple[Judgement, dict[str, Any]]] = []
+
+    def judged(self, j: Judgement, **row: Any) -> None:
+        super().judged(j, **row)
+        self.judgements.append((j, self.rows[-1]))
+
+
+def calibrate_block(number: int, seed: int, count: int = BLOCK) -> Tally:
+    """The tally of one block of `count` programs."""
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    kind = KINDS[number % len(KINDS)]
+    strategy = {
+        "programs": programs, "long": lambda: programs(long=True), "expressions": expressions, "networks": networks
+    }[kind]()  # fmt: skip
+    issues = load()
+    tally = Tally()
+    for k, case in enumerate(draw_cases(strategy, count, seed * 1_000_003 + number)):
+        dtype = "float64" if (number + k) % 2 == 0 else "float32"
+        tally.programs[kind] += 1
+        tally.operations[case.operations] += 1
+        tally.primitives.update(case.primitives)
+        tally.left_out.update(case.left_out)
+        _compare(in_precision(case, dtype), f"{kind} {seed}/{number}/{k}", dtype, number * count + k, issues, tally)
+    return tally
+
+
+def _compare(case: Case, name: str, dtype: str, index: int, issues: Sequence[KnownIssue], tally: Tally) -> None:
+    rows = Judged(name)
+    try:
+        found = compare_reverse(subject_of(case, dtype, index), rows)
+    except TheirsRaised as error:
+        tally.comparisons[dtype, "whole", "raised"] += 1
+        tally.others["whole", "raised", str(error)[:80]] += 1
+        return
+    explained = False
+    histogram = tally.z.setdefault(dtype, np.zeros(len(BINS) - 1, dtype=np.int64))
+    for j, row in rows.judgements:
+        what = "whole" if row["program"] == "whole" else "value" if row["quantity"] == "value" else "node"
+        tally.comparisons[dtype, what, j.verdict] += 1
+        if what != "value":
+            tally.entries[dtype] += j.entries
+        if j.verdict == "agree" and np.isfinite(j.z):
+            histogram[np.searchsorted(BINS, j.z, side="right") - 1] += 1
+            tally.greatest[dtype] = max(tally.greatest.get(dtype, (0.0, "")), (j.z, row["program"]))
+        if j.verdict == "mismatch":
+            issue = match(issues, (row["program"],), "R", "autograd", dtype, "mismatch")
+            explained = explained or issue is not None
+            if issue is not None or (what == "whole" and explained):
+                tally.others[row["program"], "mismatch", issue.id if issue else "follows from a known issue above"] += 1
+            else:
+                said = f"{dtype} {what} {row['program']}: torch {j.torch_value!r}, witness {j.reference!r}, z {j.z:.3g}"
+                tally.alarms.append(f"{name} {said}, entry {list(j.entry)}, operations {', '.join(case.primitives)}")
+        elif j.verdict not in GOOD:
+            tally.others[row["program"], j.verdict, j.note[:80]] += 1
+    for row in rows.rows[len(rows.judgements) :]:
+        tally.comparisons[dtype, "whole", row["verdict"]] += 1
+        tally.others[row["program"], row["verdict"], str(row.get("message"))[:80]] += 1
+    if index % EVERY == 0:
+        _plant(found, subject_seed=index, dtype=dtype, tally=tally)
+
+
+def _plant(found: Found, subject_seed: int, dtype: str, tally: Tally) -> None:
+    """Run the backward pass again with one entry of what one node sends multiplied by 1 + FAULT, and ask the local judge."""
+    recording, seen = found.recording, found.seen
+    assert recording is not None and seen is not None
+    rng = np.random.default_rng(subject_seed)
+    nodes = nodes_of(recording)
+    c = cotangents(recording.torch_outputs, subject_seed)
+    leaves = [t for t in recording.leaves.values()]
+    run_backward(recording, nodes, leaves, c)
+    places = [(n, e) for n in nodes if n.ran for e, v in n.inputs if v in seen.tracers and _entries(n, e).size]
+    if not places:
+        tally.planted[dtype, "nothing to disturb"] += 1
+        return
+    node, edge = places[rng.integers(len(places))]
+    entry = int(rng.choice(_entries(node, edge)))
+
+    def disturb(sent: Any, received: Any) -> Any:
+        changed = sent[edge].clone(memory_format=torch.contiguous_format)
+        changed.view(-1)[entry] *= 1.0 + FAULT[dtype]
+        return tuple(changed if i == edge else g for i, g in enumerate(sent))
+
+    handle = node.node.register_hook(disturb)  # before the noting hook, which then sees the faulty adjoint
+    try:
+        run_backward(recording, nodes, leaves, c)
+    finally:
+        handle.remove()
+    verdicts = [v for v in judge_node(seen, node, subject_seed)]
+    caught = any(v.judgement.verdict == "mismatch" for v in verdicts)
+    tally.planted[dtype, "mismatch" if caught else "missed"] += 1
+    if not caught:
+        tally.missed[verdicts[0].operation if verdicts else node.name, dtype] += 1
+
+
+def _entries(node: Node, edge: int) -> np.ndarray[Any, Any]:
+    """Flat indices of the entries of an adjoint that are finite and not zero."""
+    g = node.sent[edge] if edge < len(node.sent) else None
+    if g is None or np.asarray(g).dtype.kind != "f":
+        return np.zeros(0, dtype=np.int64)
+    flat = np.asarray(g).reshape(-1)
+    return np.flatnonzero(np.isfinite(flat) & (flat != 0.0))
