@@ -106,8 +106,8 @@ def reference(
             derived = (reverse if letter == "R" else forward)(inner, wrt, lossy=lossy)
         return derived
 
-    # Equal quantities of two nestings are rounded differently (k (t - s) is not k t - k s): the rules that lose digits are
-    # nested as PyTorch was asked to nest its own, the exact ones always alike.
+    # Equal quantities of two nestings are rounded differently (k (t - s) is not k t - k s): the rules that lose digits
+    # are nested as PyTorch was asked to nest its own, the exact ones always alike.
     inputs = {"R": [*x, *c], "F": [*x, *t], "FF": [*x, *t, *s]}.get(mode, [*x, *c, *t])
     kind = mode if mode in ("R", "F", "FF") else "FR"
     plan, given = started(program, f"{kind} {len(x)}", lambda p: derive(p, kind), inputs)

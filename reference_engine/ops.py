@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .primitives.activation import gelu, gelu_tanh
+from .primitives.activation import gelu, gelu_tanh, mish
 from .primitives.arithmetic import (
     abs,
     add,

@@ -1,8 +1,7 @@
-"""Lowerings of activation functions and dropout. Where two pieces meet, both slopes and what lies between are legitimate."""
+"""Lowerings of activation functions and dropout. Where two pieces meet, every mixture of their slopes is legitimate."""
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -10,10 +9,10 @@ import numpy as np
 from ...reference_engine import ops
 from .table import CallSite, NotCovered, lower_many, lowers
 
-# Klambauer, Unterthiner, Mayr and Hochreiter, Self-Normalizing Neural Networks, 2017, eq. 14, as PyTorch documents them.
+# Klambauer, Unterthiner, Mayr and Hochreiter, Self-Normalizing Neural Networks, 2017, eq. 14.
 SELU_ALPHA, SELU_SCALE = 1.6732632423543772848170429916717, 1.0507009873554804934193349852946
 
-lower_many({"relu": ops.relu, "silu": ops.silu})
+lower_many({"mish": ops.mish, "relu": ops.relu, "silu": ops.silu})
 
 
 def _least(upper: float, lower: float) -> float:
@@ -43,7 +42,13 @@ def prelu(call: CallSite, x: Any, weight: Any) -> Any:
 
 @lowers("aten::rrelu_with_noise", "aten::rrelu_with_noise_functional")
 def rrelu(
-    call: CallSite, x: Any, noise: Any, lower: Any = 0.125, upper: Any = 1 / 3, training: bool = False, generator: Any = None
+    call: CallSite,
+    x: Any,
+    noise: Any,
+    lower: Any = 0.125,
+    upper: Any = 1 / 3,
+    training: bool = False,
+    generator: Any = None,
 ) -> Any:
     """x above 0, r x below: in training r is the recorded draw, else the middle of [lower, upper]."""
     return _ramp(x, call.outputs[1] if training else 0.5 * (float(lower) + float(upper))), None
@@ -79,12 +84,6 @@ def selu(call: CallSite, x: Any) -> Any:
 def gelu(call: CallSite, x: Any, *, approximate: str = "none") -> Any:
     """x Φ(x), or its approximation ½ x (1 + tanh(√(2/π) (x + 0.044715 x³)))."""
     return ops.gelu(x) if approximate == "none" else ops.gelu_tanh(x)
-
-
-@lowers("aten::mish")
-def mish(call: CallSite, x: Any) -> Any:
-    """x tanh(softplus(x))."""
-    return ops.multiply(x, ops.tanh(ops.softplus(x)))
 
 
 @lowers("aten::softplus")
@@ -164,6 +163,3 @@ def native_dropout_backward(call: CallSite, grad_output: Any, mask: Any, scale: 
 def written_by_hand(call: CallSite, *_: Any, **__: Any) -> Any:
     """A backward formula called as a function; the witness has no reading of these."""
     raise NotCovered("a backward formula that is called as a function; write it with ordinary operations")
-
-
-assert math.isclose(SELU_SCALE * SELU_ALPHA, 1.7580993408473768)

@@ -46,10 +46,17 @@ log1p = elementwise(
     ulps=2.0,
 )
 
+def _sigmoid(x: Any) -> Any:
+    """1/(1 + e⁻ˣ); eˣ where e⁻ˣ would overflow."""
+    y = special.expit(x)
+    tiny = y < np.finfo(np.float64).tiny
+    return np.where(tiny, np.exp(x), y) if np.any(tiny) else y
+
+
 # σ' = σ(x) σ(-x) keeps the right tail, which y (1 - y), from the saved output, rounds to 0 beyond 37.
 sigmoid: Operation = elementwise(
     "sigmoid",
-    special.expit,
+    _sigmoid,
     lambda y, x: sigmoid(x) * sigmoid(-x),
     lossy=(lambda y, x: y * (1.0 - y),),
     torch="sigmoid",

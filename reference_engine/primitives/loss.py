@@ -8,7 +8,7 @@ import numpy as np
 from scipy import special
 
 from ..registry import Accumulation
-from .arithmetic import where
+from .arithmetic import reciprocal, square, where
 from .comparison import greater_equal, less_equal, logical_and
 from .declare import elementwise
 from .exponential import log, log1p, sigmoid, softplus
@@ -42,13 +42,26 @@ def _cross_entropy(x: Any, t: Any) -> Any:
         return -(t * _cut_log(x) + (1.0 - t) * _cut_log1p(-x))
 
 
+# (x - t)/(x (1 - x)) is accurate where t is near x, its derivative t/x² + (1 - t)/(1 - x)² has only positive terms.
+balance = elementwise(
+    "cross_entropy_slope",
+    lambda x, t: (x - t) / (x * (1.0 - x)),
+    lambda y, x, t: t / square(x) + (1.0 - t) / square(1.0 - x),
+    lambda y, x, t: -reciprocal(x * (1.0 - x)),
+    torch="(({0} - {1}) / ({0} * (1 - {0})))",
+    source="Bishop, Pattern Recognition and Machine Learning, eq. 4.91; -(t/x) + (1 - t)/(1 - x)",
+    draw=False,
+    ulps=3.0,
+)
+
+
 def _cross_entropy_slope(y: Any, x: Any, t: Any) -> Any:
     """(x - t)/(x (1 - x)); on [0, e⁻¹⁰⁰) the cut logarithm of x stands still, and at 1 that of 1 - x."""
     inside = logical_and(greater_equal(x, NEAREST), less_equal(x, 1.0 - 2.0**-53))
     p = where(inside, x, 0.5)
     low = greater_equal(0.5, x)
     at_end = where(low, (1.0 - t) / (1.0 - x), -t / where(low, 1.0, x))
-    return where(inside, (p - t) / (p * (1.0 - p)), at_end)
+    return where(inside, balance(p, t), at_end)
 
 
 def _cross_entropy_target_slope(y: Any, x: Any, t: Any) -> Any:

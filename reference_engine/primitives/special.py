@@ -16,7 +16,7 @@ from ..errors import ParameterError
 from ..registry import NOT_WRITTEN
 from ..tracing import bind
 from .arithmetic import kinked_sign, negative, reciprocal, sign, square, where
-from .comparison import equal
+from .comparison import equal, less
 from .declare import Operation, elementwise, inner_rounding
 from .exponential import exp
 
@@ -122,11 +122,31 @@ def _log_ndtr_condition(x: Any) -> Any:
     return np.where(np.isinf(x), 0.0, x * math.sqrt(2.0 / math.pi) / special.erfcx(-x / ROOT_TWO))
 
 
+def _hazard(x: Any) -> Any:
+    return math.sqrt(2.0 / math.pi) / special.erfcx(-x / ROOT_TWO)
+
+
+def _hazard_slope(y: Any, x: Any) -> Any:
+    """-h (x + h), whose sum cancels for x < 0; there -2/√π i¹erfc(u)/erfc(u)², u = -x/√2, both scaled by exp(u²)."""
+    left = less(x, 0.0)
+    u = (-1.0 / ROOT_TWO) * where(left, x, -1.0)
+    return where(left, (-2.0 / ROOT_PI) * erfc_integral(u, n=1) / square(erfcx(u)), -y * (x + y))
+
+
 # φ/Φ is 0/0 in the left tail; erfcx is the same quotient without the common factor exp(-x²/2).
+hazard = elementwise(
+    "hazard",
+    _hazard,
+    _hazard_slope,
+    source="DLMF 7.8.1: h = φ/Φ = √(2/π)/erfcx(-x/√2); (φ/Φ)' = -x φ/Φ - (φ/Φ)²",
+    draw=False,
+    ulps=6.0,
+)
 log_ndtr = elementwise(
     "log_ndtr",
     special.log_ndtr,
-    lambda y, x: math.sqrt(2.0 / math.pi) * reciprocal(erfcx(x * (-1.0 / ROOT_TWO))),
+    lambda y, x: hazard(x),
+    lossy=(lambda y, x: exp(-0.5 * square(x) - y) / ROOT_TWO_PI,),
     torch="torch.special.log_ndtr({0})",
     source="(log Φ)' = φ/Φ = √(2/π)/erfcx(-x/√2)",
     ulps=4.0,
@@ -246,6 +266,7 @@ i1: Operation = elementwise(
     "i1",
     special.i1,
     lambda y, x: 0.5 * (i0(x) + modified_bessel(x, 2)),
+    lossy=(lambda y, x: where(equal(x, 0.0), 0.5, i0(x) - y * reciprocal(where(equal(x, 0.0), 1.0, x))),),
     torch="torch.special.i1({0})",
     source="DLMF 10.29.1",
     ulps=4.0,
@@ -255,7 +276,7 @@ i1: Operation = elementwise(
 def _bessel_moment(x: Any, *, n: int) -> Any:
     """D_n(x) = (1/π) ∫₀^π (1 - cos θ)ⁿ exp(-x (1 - cos θ)) dθ for x ≥ 0, by Kummer's function."""
     scale = 2.0**n / math.pi * special.beta(n + 0.5, 0.5)
-    return scale * special.hyp1f1(n + 0.5, n + 1.0, -2.0 * np.asarray(x))
+    return np.where(np.isposinf(x), 0.0, scale * special.hyp1f1(n + 0.5, n + 1.0, -2.0 * np.asarray(x)))
 
 
 bessel_moment: Operation = elementwise(
