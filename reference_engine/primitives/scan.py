@@ -191,6 +191,11 @@ def _cumprod_vjp(g: Any, y: Any, x: Any, *, axis: int) -> Any:
     return before * recurrence(x, g, axis=axis, adjoint=True)
 
 
+def _cumprod_lossy(g: Any, y: Any, x: Any, *, axis: int) -> Any:
+    """x̄_i = Σ_{k≥i} g_k y_k / x_i: the same by division, off by what cancels in the sum, NaN at a zero."""
+    return bind("cumsum", g * y, axis=axis, reverse=True) / x
+
+
 cumprod = public_scan("cumprod", "y_i = Π_{j≤i} x_j along `axis`; derivatives of every order are exact at zeros.")
 
 general(
@@ -198,6 +203,7 @@ general(
     lambda x, *, axis: np.multiply.accumulate(x, axis=axis),
     same,
     _cumprod_vjp,
+    lossy=(_cumprod_lossy,),
     torch="torch.cumprod({0}, dim={axis})",
     source=RECURRENCE,
     accumulates=spread_of(
