@@ -25,12 +25,20 @@ from .generated import (
 from .localising import suspects
 from .rows import Rows
 from .scripts import answers_of, random_directions, script_of_program
-from .strategies import expressions, networks, programs
+from .strategies import expressions, networks, programs, steps
 
 if TYPE_CHECKING:
     from .units import Unit, UnitResult
 
-KINDS = {"expression": expressions, "network": networks, "program": programs}
+# Primitives that rules are made of and that stand for no single function of PyTorch: their spelling rounds differently.
+COMPOSED = frozenset(
+    "share running_share deviation balance inverse_deviation exponents exponents_of_others recurrence".split()
+)
+KINDS = {
+    "expression": expressions,
+    "network": networks,
+    "program": lambda: programs(only=[name for name in steps() if name not in COMPOSED]),
+}
 WRONG = ("mismatch", "raised", "accepted", "crashed")
 
 

@@ -171,7 +171,7 @@ def _compare(question: Question, exact: list[Array], answers: list[Array], sampl
 
 def errors(t: Array, y: Array, s: Array, dtype: str) -> tuple[Array, Array]:
     """(z, absolute error) entry by entry; z is inf for an error on zero spread and for NaN or Inf against a number, NaN
-    where the witness has none.
+    where the witness has none or where the derivative is infinite and PyTorch has none.
     """
     with np.errstate(all="ignore"):
         error = np.abs(t - y)
@@ -186,7 +186,7 @@ def errors(t: Array, y: Array, s: Array, dtype: str) -> tuple[Array, Array]:
         z = np.where(np.isinf(s) & np.isfinite(t), 0.0, z)
         z = np.where(same | overflow, 0.0, z)
         z = np.where(np.isnan(y), np.nan, z)
-        z = np.where(np.isinf(y) & ~same, np.inf, z)
+        z = np.where(np.isinf(y) & ~same, np.where(np.isnan(t), np.nan, np.inf), z)
     return z, np.where(same | overflow, 0.0, error)
 
 

@@ -51,6 +51,9 @@ class Noise:
     def __init__(self, dtype: str, rng: np.random.Generator) -> None:
         self.magnified = MAGNIFIED.get(dtype, 1.0)
         self.u = UNIT_ROUNDOFF[dtype] * self.magnified
+        # Below the normal range a result is rounded to a multiple of the smallest number, whatever its size.
+        self.smallest = SMALLEST[dtype] * self.magnified
+        self.normal = SMALLEST[dtype] / (2.0 * UNIT_ROUNDOFF[dtype])
         self.rng = rng
 
     def __call__(self, primitive: Primitive, equation: Equation, arguments: list[Any], result: Any) -> Any:
@@ -59,6 +62,10 @@ class Noise:
         s = drift(primitive, arguments, equation.params, result, self.u)
         if isinstance(s, float) and s == 0.0:
             return result
+        if primitive.ulps > 0.0:
+            size = np.abs(result)
+            if np.min(size, initial=np.inf) < self.normal:
+                s = np.where((size < self.normal) & (size > 0.0), np.maximum(s, NOISE * self.smallest), s)
         noise = s * self.rng.standard_normal(np.shape(result))
         return np.where(np.isfinite(noise), result + noise, result)
 

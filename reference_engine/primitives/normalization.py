@@ -79,6 +79,15 @@ def _torch(names: Sequence[str], params: dict[str, Any], result: str) -> str:
     return f"(lambda x: {body}({c}))({names[0]})"
 
 
+def _layer_norm(names: Sequence[str], params: dict[str, Any]) -> str:
+    """PyTorch's layer_norm (rms_norm without centring) over any axes: they are moved to the end and back."""
+    axes = tuple(params["axes"])
+    last = tuple(range(-len(axes), 0))
+    call = f"torch.nn.functional.{'layer' if params['centred'] else 'rms'}_norm"
+    moved = f"{call}(x.movedim({axes}, {last}), [x.shape[i] for i in {axes}], eps={params['eps']})"
+    return f"(lambda x: {moved}.movedim({last}, {axes}))({names[0]})"
+
+
 def _standardize(x: Any, *, axes: tuple[int, ...], eps: float, centred: bool) -> Any:
     c, r = _parts(x, axes, eps, centred)
     return c * r
@@ -121,7 +130,7 @@ general(
     same,
     _standardize_vjp,
     lossy=(_standardize_lossy,),
-    torch=lambda names, params: _torch(names, params, "c * r"),
+    torch=lambda names, params: _layer_norm(names, params),
     source=BATCH,
     accumulates=spread_of(_standardize_spread, lambda x, *, axes, eps, centred: 2),
     draw=lambda pool: _draw_over(pool, standardize),
