@@ -130,7 +130,7 @@ def _compare(case: Case, name: str, dtype: str, index: int, issues: Sequence[Kno
         tally.comparisons[dtype, what, j.verdict] += 1
         if what != "value":
             tally.entries[dtype] += j.entries
-        if j.verdict == "agree" and np.isfinite(j.z):
+        if j.verdict == "agree" and not j.note and np.isfinite(j.z):
             histogram[np.searchsorted(BINS, j.z, side="right") - 1] += 1
             tally.greatest[dtype] = max(tally.greatest.get(dtype, (0.0, "")), (j.z, row["program"]))
         if j.verdict == "mismatch":
@@ -161,8 +161,7 @@ def _plant(found: Found, subject_seed: int, dtype: str, tally: Tally) -> None:
     run_backward(recording, nodes, leaves, c)
     places = [(n, e) for n in nodes if n.ran for e, v in n.inputs if v in seen.tracers and _entries(n, e).size]
     if not places:
-        tally.planted[dtype, "nothing to disturb"] += 1
-        return
+        return  # every adjoint of this program is zero, so that there is nothing to disturb
     node, edge = places[rng.integers(len(places))]
     entry = int(rng.choice(_entries(node, edge)))
 
