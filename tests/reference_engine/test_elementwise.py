@@ -51,6 +51,10 @@ def _normal(x: Any) -> Any:
     return mp.erfc(-x / mp.sqrt(2)) / 2
 
 
+def _hazard(x: Any) -> Any:
+    return mp.npdf(x) / _normal(x)
+
+
 def _gelu_by_tanh(x: Any) -> Any:
     """With the doubles nearest to √(2/π) and 0.044715, which are part of its definition."""
     return x / 2 * (1 + mp.tanh(mp.mpf(2.0 * math.sqrt(2.0 / math.pi)) / 2 * (x + mp.mpf(0.044715) * x**3)))
@@ -100,6 +104,7 @@ UNARY: dict[str, tuple[Callable[..., Any], Sequence[float], dict[str, Any]]] = {
     "silu": (lambda x: x * _logistic(x), REAL + SMALL + TAILS, {}),
     "gelu": (lambda x: x * _normal(x), REAL + SMALL + [-37.0, -12.0, 9.0], {}),
     "gelu_tanh": (_gelu_by_tanh, REAL + SMALL + [-12.0, -6.0, 9.0], {}),
+    "mish": (lambda x: x * mp.tanh(mp.log1p(mp.exp(x))), REAL + SMALL + [-42.0, -20.0, 20.0], {}),
     "entr": (lambda x: -x * mp.log(x), POSITIVE, {}),
     "logit": (lambda x: mp.log(x / (1 - x)), SHARE, {}),
     "sinh": (mp.sinh, REAL + SMALL + TAILS, {}),
@@ -123,6 +128,7 @@ UNARY: dict[str, tuple[Callable[..., Any], Sequence[float], dict[str, Any]]] = {
     "erfinv": (mp.erfinv, UNIT, {}),
     "ndtr": (_normal, REAL + SMALL + [-12.0, 9.0], {}),
     "log_ndtr": (lambda x: mp.log(_normal(x)), [-1e4, -37.0, *REAL, *SMALL], {}),
+    "hazard": (_hazard, [-37.0, *REAL, *SMALL], {}),
     "ndtri": (lambda p: mp.sqrt(2) * mp.erfinv(2 * p - 1), SHARE, {}),
     "lgamma": (lambda x: mp.loggamma(x).real, [*POSITIVE, 1.0 + 1e-9, 2.0 - 1e-9, -0.5], {}),
     "digamma": (mp.digamma, [*POSITIVE, 1.4616321449683622], {}),
@@ -159,6 +165,8 @@ SEVERAL: dict[str, tuple[Callable[..., Any], Sequence[tuple[float, ...]]]] = {
         lambda x, t: -(t * mp.log(x) + (1 - t) * mp.log1p(-x)),
         [(0.3, 0.7), (1e-9, 1.0), (1.0 - 1e-9, 0.25), (0.5, 0.0)],
     ),
+    "cross_entropy_slope": (lambda x, t: (x - t) / (x * (1 - x)), [(0.3, 0.7), (1e-9, 1.0), (0.5, 0.5), (0.75, 0.0)]),
+    "squared_difference": (lambda a, b: (a - b) ** 2, PAIRS),
     "cross_entropy_with_logits": (
         lambda x, t, w: (1 - t) * mp.log1p(mp.exp(x)) + w * t * mp.log1p(mp.exp(-x)),
         [(0.3, 0.7, 1.0), (-40.0, 1.0, 2.0), (40.0, 1.0, 2.0), (40.0, 0.0, 0.5), (-40.0, 0.25, 1.0), (0.0, 0.5, 3.0)],
