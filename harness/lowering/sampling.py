@@ -45,19 +45,28 @@ def placed(p: Any, number: Any, n: int, padding_mode: int, align_corners: bool) 
     return ops.clip(p, 0.0, n - 1.0), np.clip(number, 0.0, n - 1.0)
 
 
-def _value(x: Any, at: list[Any]) -> Any:
-    """x at whole places, one array (batch, *out) an axis; 0 outside.  x: (batch, channels, *size) -> (batch, channels, *out)."""
+def _values(x: Any, places: list[list[Any]]) -> Any:
+    """x at several lists of whole places (each one array (batch, *out) an axis); 0 outside.
+
+    x: (batch, channels, *size) -> (batch, channels, places, out), all in one gather, whose transpose is one sum.
+    """
     batch, channels, *size = x.shape
-    flat = np.zeros(at[0].shape, dtype=np.int64)
-    inside = np.ones(at[0].shape, dtype=bool)
-    for n, i in zip(size, at, strict=True):
-        inside &= (i >= 0) & (i < n)
-        flat = flat * n + np.clip(i, 0, n - 1)
-    out = at[0].shape[1:]
-    index = np.broadcast_to(flat.reshape(batch, 1, -1), (batch, channels, math.prod(out)))
-    values = ops.take_along_axis(ops.reshape(x, (batch, channels, math.prod(size))), index, axis=-1)
-    values = ops.reshape(values, (batch, channels, *out))
-    return values if inside.all() else ops.where(inside[:, None], values, 0.0)
+    index, inside = [], []
+    for at in places:
+        flat, among = np.zeros((batch, 1), dtype=np.int64), np.ones((batch, 1), dtype=bool)
+        for n, i in zip(size, at, strict=True):
+            i = i.reshape(batch, -1)
+            among = among & (i >= 0) & (i < n)
+            flat = flat * n + np.clip(i, 0, n - 1)
+        index.append(flat)
+        inside.append(among)
+    count, out = len(places), index[0].shape[1]
+    wanted = np.stack(index, axis=1).reshape(batch, 1, count * out)
+    rows = ops.reshape(x, (batch, channels, math.prod(size)))
+    values = ops.take_along_axis(rows, np.broadcast_to(wanted, (batch, channels, count * out)), axis=-1)
+    values = ops.reshape(values, (batch, channels, count, out))
+    mask = np.stack(inside, axis=1)[:, None]
+    return values if mask.all() else ops.where(mask, values, 0.0)
 
 
 def _whole(number: Any) -> Any:
@@ -65,13 +74,11 @@ def _whole(number: Any) -> Any:
     return np.where(np.abs(number) < 2.0**31, number, -(2.0**31)).astype(np.int64)
 
 
-def _sum(terms: list[tuple[Any, list[Any]]], x: Any) -> Any:
-    """Σ weight · value over (weight, place).  Weights: (batch, *out)."""
-    total: Any = None
-    for weight, at in terms:
-        term = ops.multiply(ops.reshape(weight, (weight.shape[0], 1, *weight.shape[1:])), _value(x, at))
-        total = term if total is None else ops.add(total, term)
-    return total
+def _sum(call: CallSite, x: Any, weights: list[Any], places: list[list[Any]]) -> Any:
+    """Σ weight · value.  Weights: (batch, *out) each -> (batch, channels, *out)."""
+    batch, count = x.shape[0], len(weights)
+    w = ops.reshape(ops.stack(weights, axis=1), (batch, 1, count, math.prod(call.shape[2:])))
+    return ops.reshape(ops.sum(ops.multiply(_values(x, places), w), axis=2), call.shape)
 
 
 def _product(weights: Any) -> Any:
@@ -94,31 +101,29 @@ def grid_sampler(call: CallSite, x: Any, grid: Any, interpolation_mode: int, pad
     numbers = [position(call.number_of(grid)[..., d - 1 - k], n, align_corners) for k, n in enumerate(size)]
     traced = [position(ops.getitem(grid, (..., d - 1 - k)), n, align_corners) for k, n in enumerate(size)]
     if interpolation_mode == BICUBIC:
-        return _bicubic(x, traced, numbers, padding_mode, align_corners)
+        return _bicubic(call, x, traced, numbers, padding_mode, align_corners)
     pairs = [placed(p, q, n, padding_mode, align_corners) for p, q, n in zip(traced, numbers, size, strict=True)]
     if interpolation_mode == NEAREST:
-        return _value(x, [_whole(np.rint(q)) for _, q in pairs])
+        return ops.reshape(_values(x, [[_whole(np.rint(q)) for _, q in pairs]]), call.shape)
     below = [np.floor(q) for _, q in pairs]
     after = [p - np.where(np.isfinite(b), b, 0.0) for (p, _), b in zip(pairs, below, strict=True)]
-    terms = []
-    for corner in itertools.product((0, 1), repeat=d):
-        weight = _product(w if c else 1.0 - w for w, c in zip(after, corner, strict=True))
-        terms.append((weight, [_whole(b) + c for b, c in zip(below, corner, strict=True)]))
-    return _sum(terms, x)
+    corners = list(itertools.product((0, 1), repeat=d))
+    weights = [_product(w if c else 1.0 - w for w, c in zip(after, corner, strict=True)) for corner in corners]
+    places = [[_whole(b) + c for b, c in zip(below, corner, strict=True)] for corner in corners]
+    return _sum(call, x, weights, places)
 
 
-def _bicubic(x: Any, traced: list[Any], numbers: list[Any], padding_mode: int, align_corners: bool) -> Any:
+def _bicubic(call: CallSite, x: Any, traced: list[Any], numbers: list[Any], padding_mode: int, align_corners: bool) -> Any:
     """Cubic convolution over 4 × 4 entries, each of which is padded by itself."""
     below = [np.floor(q) for q in numbers]
     weights = [cubic_weights(p - b) for p, b in zip(traced, below, strict=True)]
-    terms = []
-    for i, j in itertools.product(range(4), repeat=2):
-        at = []
-        for b, k, n in zip(below, (i, j), x.shape[2:], strict=True):
-            place = b + (k - 1.0)
-            at.append(_whole(np.rint(placed(place, place, n, padding_mode, align_corners)[1])))
-        terms.append((ops.multiply(weights[0][i], weights[1][j]), at))
-    return _sum(terms, x)
+    pairs = list(itertools.product(range(4), repeat=2))
+    places = []
+    for pair in pairs:
+        near = [b + (k - 1.0) for b, k in zip(below, pair, strict=True)]
+        held = [placed(p, p, n, padding_mode, align_corners)[1] for p, n in zip(near, x.shape[2:], strict=True)]
+        places.append([_whole(np.rint(p)) for p in held])
+    return _sum(call, x, [ops.multiply(weights[0][i], weights[1][j]) for i, j in pairs], places)
 
 
 @lowers("aten::affine_grid_generator")
