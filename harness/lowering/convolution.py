@@ -6,7 +6,8 @@ import math
 from typing import Any
 
 from ...reference_engine import ops
-from .table import CallSite, lowers
+from ...reference_engine.tracing import bind
+from .table import CallSite, NotCovered, lowers
 
 
 @lowers("aten::convolution", "aten::convolution_overrideable", "aten::_convolution")
@@ -20,6 +21,31 @@ def convolution(
     else:
         y = ops.conv(x, w, None, *geometry, tuple(dilation), groups)
     return y if bias is None else ops.add(y, ops.reshape(bias, (-1, *(1,) * (w.ndim - 2))))
+
+
+@lowers("aten::convolution_backward")
+def convolution_backward(
+    call: CallSite,
+    g: Any,
+    x: Any,
+    w: Any,
+    bias_sizes: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    transposed: bool,
+    output_padding: Any,
+    groups: int,
+    output_mask: Any,
+) -> Any:
+    """(x̄, w̄, b̄) of a convolution, each where `output_mask` asks for it: maps that are linear in g and in the other operand."""
+    if transposed:
+        raise NotCovered("gradient of a transposed convolution as an operation of its own")
+    geometry = {"stride": tuple(stride), "padding": tuple(padding), "dilation": tuple(dilation), "groups": groups}
+    for_x = bind("conv_input", g, w, size=tuple(x.shape[2:]), **geometry) if output_mask[0] else None
+    for_w = bind("conv_weight", x, g, size=tuple(w.shape[2:]), **geometry) if output_mask[1] else None
+    for_b = ops.sum(g, axis=(0, *range(2, g.ndim))) if output_mask[2] else None
+    return for_x, for_w, for_b
 
 
 def two(numbers: Any) -> tuple[int, int]:
