@@ -274,9 +274,10 @@ def _against_lossy(question: Question, answers: list[Array], results: list[Judge
         z, _ = errors(t, y, s, question.dtype)
         if question.outside_domain:
             z = np.where(np.isnan(t) & np.isnan(y), 0.0, z)
-        if (z <= THRESHOLD).all():
+        unknown = np.isnan(z)
+        if ((z <= THRESHOLD) | unknown).all():
             half = np.sqrt(UNIT_ROUNDOFF[question.dtype])
-            r.verdict = "agree" if r.rel_error <= half else "inaccurate"
+            r.verdict = "indeterminate" if unknown.any() else "agree" if r.rel_error <= half else "inaccurate"
             r.note = "within the spread of a correct formula that loses digits"
 
 
