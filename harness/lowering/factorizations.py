@@ -18,6 +18,12 @@ from .table import CallSite, NotCovered, lowers
 UNIT = {"float64": 2.0**-52, "float32": 2.0**-23}  # machine epsilon, which PyTorch's default tolerances are multiples of
 
 
+def without_entries(x: Any, *recorded: Any) -> tuple[Any, ...]:
+    """What the factors of a matrix without entries are: constants, with derivative 0."""
+    nothing = ops.sum(x) * 0.0
+    return tuple(None if y is None or y.dtype.kind != "f" else ops.broadcast_to(nothing, y.shape) + y for y in recorded)
+
+
 def row_order(pivots: Any, rows: int) -> Any:
     """LAPACK's row exchanges (counted from 1) as the order of rows they lead to.  (…, k) -> (…, rows)."""
     order = np.broadcast_to(np.arange(rows), (*pivots.shape[:-1], rows)).copy()
@@ -65,7 +71,7 @@ def lu_factor(call: CallSite, a: Any, *, pivot: bool = True, check_errors: bool 
 def lu(call: CallSite, a: Any, *, pivot: bool = True) -> Any:
     """(P, L, U) with A = P L U; P is the recorded permutation."""
     if a.size == 0:
-        return None, None, None
+        return without_entries(a, None, *call.outputs[1:])
     rows = np.argmax(call.outputs[0], axis=-2) if pivot else None
     return (None, *_split(_packed(a if rows is None else _permuted(a, rows))))
 
@@ -100,7 +106,7 @@ def qr(call: CallSite, a: Any, mode: str = "reduced") -> Any:
     m, n = a.shape[-2:]
     k = min(m, n)
     if a.size == 0:
-        return None, None
+        return without_entries(a, *call.outputs)
     signs = np.where(np.diagonal(call.outputs[1], 0, -2, -1) < 0, -1.0, 1.0)[..., :k]
     q, r = ops.qr(a[..., :, :k])
     q, r = q * signs[..., None, :], r * signs[..., :, None]
@@ -122,7 +128,7 @@ def _direction(vectors: Any, shape: tuple[int, ...]) -> Any:
 def eigh(call: CallSite, a: Any, UPLO: str = "L", compute_v: bool = True) -> Any:  # noqa: N803 - the schema's name
     """(eigenvalues, eigenvectors) of symmetric A, the vectors with the recorded signs."""
     if a.size == 0:
-        return None, None
+        return without_entries(a, *call.outputs)
     w, v = ops.eigh(symmetric(call, a, UPLO.upper() == "L"), _direction(call.outputs[1], a.shape))
     return (w, v) if compute_v else w
 
@@ -133,7 +139,7 @@ def svd(call: CallSite, a: Any, full_matrices: bool = False, compute_uv: bool = 
     m, n = a.shape[-2:]
     k = min(m, n)
     if a.size == 0:
-        return None, None, None
+        return without_entries(a, *call.outputs)
     recorded_u, _, recorded_vt = call.outputs
     shape = (*a.shape[:-1], k)
     u, s, v = ops.svd(a, _direction(recorded_u[..., :k] if compute_uv else None, shape))

@@ -120,6 +120,7 @@ product = general(
     _product,
     lambda x, *, axis: (reduced(x, (axis,)), same_dtype(x)),
     _product_vjp,
+    lossy=(lambda g, y, x, *, axis: spread_back(g * y, x, (axis,)) / x,),
     torch="torch.prod({0}, dim={axis})",
     source="Leibniz rule for n factors; Griewank and Walther, sec. 3.3 (Speelpenning's product)",
     accumulates=spread_of(
