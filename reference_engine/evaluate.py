@@ -19,8 +19,8 @@ from .tracing import Tracer, as_array, bind
 
 Observer = Callable[[Primitive, Equation, list[Any], Any], Any]
 
-# Where a step puts its result: wherever NumPy likes; into a buffer of the workspace; over an argument that dies here; into
-# an array that leaves the plan and is used again once nobody else holds it.
+# Where a step puts its result: wherever NumPy likes; into a buffer of the workspace; over an argument that dies here;
+# into an array that leaves the plan and is used again once nobody else holds it.
 FRESH, BUFFER, DONOR, RESULT = range(4)
 LEAST_BYTES = 2048  # smaller results are not worth a buffer: NumPy keeps small memory at hand itself
 ONLY_OURS = 2  # references to an array that only the workspace holds: its list, and the argument of getrefcount
@@ -66,7 +66,7 @@ class Plan:
             life[r] = max(life.get(r, -1), last.get(i, -1))
         kept = {root[i] for i in self.outputs}
         self.steps: list[tuple[Any, ...]] = []
-        self._layout: list[tuple[int, Variable] | None] = []  # of each step: its buffer (-1: leaves the plan), its shape
+        self._layout: list[tuple[int, Variable] | None] = []  # of each step: its buffer (-1: leaves the plan), its form
         self._buffers: list[int] = []  # bytes of each buffer
         holds: dict[int, int] = {}  # slot that owns a buffer now -> that buffer
         free: dict[int, list[int]] = {}  # bytes -> buffers of that size that nobody holds
@@ -79,8 +79,12 @@ class Plan:
             size = y.size * y.dtype.itemsize
             if primitive.ufunc and size >= LEAST_BYTES:
                 over = -1
-                if primitive.kind == ELEMENTWISE and outs[0] not in kept:
-                    over = next((i for i, v in zip(ins, e.inputs, strict=True) if self._dies(i, v, y, n, given, root, life, kept)), -1)
+                if isinstance(primitive.forward, np.ufunc) and primitive.kind == ELEMENTWISE and outs[0] not in kept:
+                    for i, v in zip(ins, e.inputs, strict=True):
+                        dies = i >= given and root[i] == i and i not in kept and life[i] == n
+                        if dies and (v.shape, v.dtype) == (y.shape, y.dtype):
+                            over = i
+                            break
                 if over >= 0 and over not in holds:
                     place, operand = DONOR, over
                 elif outs[0] in kept:
@@ -104,36 +108,30 @@ class Plan:
         leaving = sum(v.size * v.dtype.itemsize for at in self._layout if at is not None for b, v in [at] if b < 0)
         self.nbytes = sum(self._buffers) + leaving
 
-    @staticmethod
-    def _dies(
-        i: int, v: Variable, y: Variable, n: int, given: int, root: list[int], life: dict[int, int], kept: set[int]
-    ) -> bool:
-        """Whether argument `i` of step n is ours, is used here for the last time, and has the shape of the result."""
-        return i >= given and root[i] == i and i not in kept and life[i] == n and (v.shape, v.dtype) == (y.shape, y.dtype)
-
     def forget_program(self) -> None:
         """Drop the source (with the arrays among its constants) from a plan that is kept for other constants."""
         del self.program
 
     def _workspace(self) -> list[Array | None]:
-        """For each step the array that it writes into, or None. Taken by one run at a time, so that runs may overlap."""
+        """For each step the array that it writes into, or None. Taken by one run at a time: runs may overlap."""
         try:
             return self._spare.pop()
         except IndexError:
             buffers = [np.empty(size, np.uint8) for size in self._buffers]
-        return [
-            None
-            if at is None
-            else np.empty(at[1].shape, at[1].dtype)
-            if at[0] < 0
-            else buffers[at[0]].view(at[1].dtype).reshape(at[1].shape)
-            for at in self._layout
-        ]
+        workspace: list[Array | None] = []
+        for at in self._layout:
+            if at is None:
+                workspace.append(None)
+            elif at[0] < 0:
+                workspace.append(np.empty(at[1].shape, at[1].dtype))
+            else:
+                workspace.append(buffers[at[0]].view(at[1].dtype).reshape(at[1].shape))
+        return workspace
 
     def run(self, given: Sequence[Any]) -> list[Any]:
         """Values of the outputs, from the values of the known variables."""
         if any([x.dtype != dtype for x, dtype in zip(given, self.dtypes, strict=True)]):
-            return self.observe(given, _as_computed)  # a complex step: buffers of the declared dtypes would not hold it
+            return self.observe(given, _as_computed)  # a complex step: buffers of declared dtypes would not hold it
         environment: list[Any] = [*given, *([None] * (len(self.slot) - len(given)))]
         workspace = self._workspace()
         with np.errstate(all="ignore"):

@@ -78,7 +78,8 @@ class _Traced:
         program = self.program
         known = [*program.inputs, *program.constants]
         plan, constants = _planned("value and reverse", program, _with_value, known)
-        results = plan.run([*self.leaves, *program.constants.values(), *[np.asarray(x) for x in cotangents], *constants])
+        given = [*self.leaves, *program.constants.values(), *[np.asarray(x) for x in cotangents], *constants]
+        results = plan.run(given)
         count = len(self.outputs)
         return rebuild(self.result, [np.asarray(y) for y in results[:count]]), results[count:]
 

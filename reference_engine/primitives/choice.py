@@ -7,16 +7,25 @@ evaluates the same program with other weights to see the whole set.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
-from ..registry import CONSTANT, FLOAT, GENERAL, PRIMITIVES, Primitive
+from ..registry import CONSTANT, FLOAT, GENERAL, PRIMITIVES, Array, Primitive
 from ..tracing import Tracer, bind
 
 
 def _infer(mask: Any, **params: Any) -> Any:
     return mask.shape, FLOAT
+
+
+def even_shares(mask: Any, axes: tuple[int, ...], out: Array | None = None) -> Array:
+    """1 / (number of true entries along `axes`) where the mask is true, else 0; cheap where there are no ties."""
+    few = math.prod([mask.shape[i] for i in axes]) < 256
+    count = np.add.reduce(mask.view(np.uint8), axis=axes, dtype=np.uint8 if few else np.int64, keepdims=True)
+    shares: Array = np.add(mask, 0.0, out=out)
+    return shares if count.max(initial=0) <= 1 else np.divide(shares, np.maximum(count, 1), out=shares)
 
 
 PRIMITIVES.declare(
@@ -37,7 +46,8 @@ PRIMITIVES.declare(
 PRIMITIVES.declare(
     Primitive(
         name="tie_weights",
-        forward=lambda mask, *, axes, site: mask / np.maximum(np.sum(mask, axis=axes, keepdims=True), 1),
+        forward=lambda mask, *, axes, site, out=None: even_shares(mask, axes, out),
+        ufunc=True,
         infer=_infer,
         rules=(CONSTANT,),
         kind=GENERAL,

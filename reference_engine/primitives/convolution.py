@@ -6,6 +6,7 @@ conv = ∂T/∂g, conv_input = ∂T/∂x, conv_weight = ∂T/∂w, and every der
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -18,13 +19,12 @@ from ..tracing import bind
 from .declare import general
 from .indexing import WHOLE
 from .layout import pad
+from .scratch import scratch
 from .shape import Shape, reshape, shaped
-from .windows import add_windows, check_fit, output_shape, per_axis, window_view
+from .windows import check_fit, output_shape, per_axis, places_of, window_view
 
 SOURCE = "Dumoulin and Visin, A guide to convolution arithmetic, 2016; T(x, w, g) is linear in each argument"
-BLOCK = (
-    2**21
-)  # bytes of unfolded windows held at a time: they stay in the cache, and memory does not grow with the batch
+BLOCK = 2**20  # bytes of unfolded windows held at a time: they stay in the cache, however large the batch is
 
 
 def _shape(x: Any, w: Any, stride: Shape, padding: Shape, dilation: Shape) -> Shape:
@@ -32,69 +32,122 @@ def _shape(x: Any, w: Any, stride: Shape, padding: Shape, dilation: Shape) -> Sh
     return (x.shape[0], w.shape[0], *output_shape(size, w.shape[2:], stride, dilation))
 
 
+# The kernels below work with the batch as the last axis: all windows of all samples are then one matrix, and each of
+# its rows consists of long runs of memory. A block is some samples and some of the first axis of the result.
+
+
+def _batch_last(x: Array) -> Array:
+    return np.moveaxis(x, 0, -1)
+
+
 def _within(size: Shape, padding: Shape) -> tuple[Any, ...]:
     """Index of what lies between the padding."""
-    return (..., *[slice(p, p + n) for n, p in zip(size, padding, strict=True)])
+    return (slice(None), *[slice(p, p + n) for n, p in zip(size, padding, strict=True)])
 
 
 def _padded(x: Array, padding: Shape) -> Array:
-    if not any(padding):
-        return x
-    y = np.zeros((*x.shape[:2], *[n + 2 * p for n, p in zip(x.shape[2:], padding, strict=True)]), x.dtype)
-    y[_within(x.shape[2:], padding)] = x
+    """(samples, channels, …) -> (channels, … with padding, samples), contiguous, in working memory."""
+    wide = [n + 2 * p for n, p in zip(x.shape[2:], padding, strict=True)]
+    y = scratch("padded", (x.shape[1], *wide, x.shape[0]), x.dtype)
+    if any(padding):
+        y.fill(0.0)
+    y[_within(x.shape[2:], padding)] = _batch_last(x)
     return y
 
 
-def _blocks(x: Array, window: Shape, stride: Shape, padding: Shape, dilation: Shape, groups: int) -> Iterator[Any]:
-    """(samples, their windows as matrices (samples, groups, channels · window, positions)), a block at a time."""
-    view = window_view(_padded(x, padding), window, stride, dilation, first=False)
-    n = x.shape[0]
-    rows, columns = view.shape[1] // groups * math.prod(window), math.prod(view.shape[2 + len(window) :])
-    step = max(1, BLOCK // max(1, groups * rows * columns * x.itemsize))
-    buffer = np.empty((min(step, n), *view.shape[1:]), x.dtype)
-    for start in range(0, n, step):
-        samples = slice(start, min(start + step, n))
-        part = buffer[: samples.stop - start]
-        np.copyto(part, view[samples])
-        yield samples, part.reshape(len(part), groups, rows, columns)
+def _blocks(batch: int, out: Shape, bytes_a_position: int) -> Iterator[tuple[slice, list[slice]]]:
+    """Samples, and for them the parts of the first axis of the result that make up one block each."""
+    whole = max(1, bytes_a_position * math.prod(out))
+    samples = max(1, BLOCK // whole)
+    rows = max(1, BLOCK * out[0] // whole) if samples == 1 else max(1, out[0])
+    parts = [slice(r, min(r + rows, out[0])) for r in range(0, out[0], rows)]
+    for start in range(0, batch, samples):
+        yield slice(start, min(start + samples, batch)), parts
 
 
-def _conv(x: Array, w: Array, *, stride: Shape, padding: Shape, dilation: Shape, groups: int) -> Array:
-    shape = _shape(x, w, stride, padding, dilation)
-    out, window = shape[1] // groups, w.shape[2:]
-    y = np.empty((x.shape[0], groups, out, math.prod(shape[2:])), np.result_type(x, w))
-    kernels = w.reshape(groups, out, w.shape[1] * math.prod(window))
-    for samples, columns in _blocks(x, window, stride, padding, dilation, groups):
-        np.matmul(kernels, columns, out=y[samples])
+def _unfolded(x: Array, window: Shape, stride: Shape, padding: Shape, dilation: Shape) -> Array:
+    """All windows of some samples, without copying: (channels, *window, *out, samples)."""
+    moved = window_view(np.moveaxis(_padded(x, padding), -1, 0), window, stride, dilation, first=False)
+    return np.moveaxis(moved, 0, -1)
+
+
+def _copied(view: Array, shape: Shape, purpose: str) -> Array:
+    """The entries of a view as a contiguous array of `shape`, in working memory."""
+    y = scratch(purpose, view.shape, view.dtype)
+    np.copyto(y, view)
     return y.reshape(shape)
 
 
-def _conv_input(
-    g: Array, w: Array, *, size: Shape, stride: Shape, padding: Shape, dilation: Shape, groups: int
+def _conv(
+    x: Array, w: Array, *, stride: Shape, padding: Shape, dilation: Shape, groups: int, out: Array | None = None
 ) -> Array:
-    n, out, window = g.shape[0], g.shape[2:], w.shape[2:]
+    shape, window = _shape(x, w, stride, padding, dilation), w.shape[2:]
+    y = np.empty(shape, np.result_type(x, w)) if out is None else out
+    kernels = w.reshape(groups, shape[1] // groups, w.shape[1] * math.prod(window))
+    for samples, parts in _blocks(shape[0], shape[2:], groups * kernels.shape[2] * y.itemsize):
+        view = _unfolded(x[samples], window, stride, padding, dilation)
+        for rows in parts:
+            block = view[(slice(None), *[slice(None)] * len(window), rows)]
+            positions = block.shape[1 + len(window) :]
+            columns = _copied(block, (groups, kernels.shape[2], math.prod(positions)), "windows")
+            product = scratch("product", (*kernels.shape[:2], columns.shape[2]), y.dtype)
+            np.matmul(kernels, columns, out=product)
+            y[samples, :, rows] = np.moveaxis(product.reshape(shape[1], *positions), -1, 0)
+    return y
+
+
+def _conv_input(
+    g: Array,
+    w: Array,
+    *,
+    size: Shape,
+    stride: Shape,
+    padding: Shape,
+    dilation: Shape,
+    groups: int,
+    out: Array | None = None,
+) -> Array:
+    window, channels = w.shape[2:], groups * w.shape[1]
+    y = np.empty((g.shape[0], channels, *size), np.result_type(g, w)) if out is None else out
     kernels = np.swapaxes(w.reshape(groups, w.shape[0] // groups, w.shape[1] * math.prod(window)), 1, 2)
-    gs = g.reshape(n, groups, w.shape[0] // groups, math.prod(out))
     wide = tuple(m + 2 * p for m, p in zip(size, padding, strict=True))
-    total = np.zeros((n, groups * w.shape[1], *wide), np.result_type(g, w))
-    step = max(1, BLOCK // max(1, groups * kernels.shape[1] * gs.shape[3] * total.itemsize))
-    for start in range(0, n, step):
-        columns = np.matmul(kernels, gs[start : start + step])
-        columns = columns.reshape(len(columns), groups * w.shape[1], *window, *out)
-        first = np.moveaxis(columns, range(2, 2 + len(window)), range(len(window)))
-        add_windows(total[start : start + step], first, window, out, stride, dilation)
-    result: Array = total[_within(size, padding)]
-    return result
+    for samples, parts in _blocks(g.shape[0], g.shape[2:], groups * kernels.shape[1] * y.itemsize):
+        total = scratch("padded", (channels, *wide, samples.stop - samples.start), y.dtype)
+        total.fill(0.0)
+        for rows in parts:
+            block = _batch_last(g[samples, :, rows])
+            cotangent = _copied(block, (groups, kernels.shape[2], math.prod(block.shape[1:])), "cotangent")
+            product = scratch("windows", (*kernels.shape[:2], cotangent.shape[2]), y.dtype)
+            columns = np.matmul(kernels, cotangent, out=product).reshape(channels, *window, *block.shape[1:])
+            below = total[:, rows.start * stride[0] :]
+            for offset in itertools.product(*map(range, window)):
+                places = places_of(offset, block.shape[1:-1], stride, dilation)[1:]
+                inside: tuple[Any, ...] = (slice(None), *offset)
+                below[(slice(None), *places)] += columns[inside]
+        y[samples] = np.moveaxis(total[_within(size, padding)], -1, 0)
+    return y
 
 
 def _conv_weight(
-    x: Array, g: Array, *, size: Shape, stride: Shape, padding: Shape, dilation: Shape, groups: int
+    x: Array,
+    g: Array,
+    *,
+    size: Shape,
+    stride: Shape,
+    padding: Shape,
+    dilation: Shape,
+    groups: int,
 ) -> Array:
-    out = g.shape[1] // groups
-    gs = g.reshape(g.shape[0], groups, out, math.prod(g.shape[2:]))
-    total = np.zeros((groups, out, x.shape[1] // groups * math.prod(size)), np.result_type(x, g))
-    for samples, columns in _blocks(x, size, stride, padding, dilation, groups):
-        total += np.matmul(gs[samples], np.swapaxes(columns, 2, 3)).sum(axis=0)
+    outs, entries = g.shape[1] // groups, x.shape[1] // groups * math.prod(size)
+    total = np.zeros((groups, outs, entries), np.result_type(x, g))
+    for samples, parts in _blocks(g.shape[0], g.shape[2:], groups * entries * total.itemsize):
+        view = _unfolded(x[samples], size, stride, padding, dilation)
+        for rows in parts:
+            block = view[(slice(None), *[slice(None)] * len(size), rows)]
+            positions = math.prod(block.shape[1 + len(size) :])
+            columns = _copied(block, (groups, entries, positions), "windows")
+            cotangent = _copied(_batch_last(g[samples, :, rows]), (groups, outs, positions), "cotangent")
+            total += np.matmul(cotangent, np.swapaxes(columns, 1, 2))
     return total.reshape(g.shape[1], x.shape[1] // groups, *size)
 
 
@@ -171,6 +224,7 @@ convolution = general(
     lambda g, y, x, w, **params: bind("conv_weight", x, g, size=w.shape[2:], **params),
     torch=_torch("torch.nn.functional.conv{d}d({0}, {1}, {shared})"),
     draw=_draw_conv,
+    ufunc=True,
     accumulates=Accumulation(lambda x, w, **params: math.prod(w.shape[1:]), _squared(_conv)),
     source=SOURCE,
 )
@@ -185,6 +239,7 @@ convolution_input = general(
     lambda h, y, g, w, *, size, **params: bind("conv_weight", h, g, size=w.shape[2:], **params),
     torch=_conv_input_torch,
     draw=_draw_conv_input,
+    ufunc=True,
     # Of the kernel's entries along an axis, one in `stride` meets a given entry of the result.
     accumulates=Accumulation(
         lambda g, w, *, stride, groups, **params: (
@@ -316,10 +371,12 @@ def conv_transpose(
             "output_padding below stride or dilation and sizes >= 1. Lower output_padding or padding."
         )
     if any(m >= s for m, s in zip(more, strides, strict=True)):
-        # No convolution of this size gives x back; the whole result is one, of which padding cuts off and output_padding keeps or adds.
+        # No convolution of this size gives x back. The whole result is one: padding cuts off, output_padding adds.
         whole = tuple((n - 1) * s + e * (k - 1) + 1 for n, k, s, _, e, _ in geometry)
-        y = bind("conv_input", x, w, size=whole, stride=strides, padding=(0,) * d, dilation=dilations, groups=int(groups))
+        params = {"stride": strides, "padding": (0,) * d, "dilation": dilations, "groups": int(groups)}
+        y = bind("conv_input", x, w, size=whole, **params)
         y = pad(y, [(0, 0), (0, 0), *[(-p, m - p) for p, m in zip(paddings, more, strict=True)]])
     else:
-        y = bind("conv_input", x, w, size=size, stride=strides, padding=paddings, dilation=dilations, groups=int(groups))
+        params = {"stride": strides, "padding": paddings, "dilation": dilations, "groups": int(groups)}
+        y = bind("conv_input", x, w, size=size, **params)
     return y if b is None else y + reshape(b, (-1, *(1,) * d))

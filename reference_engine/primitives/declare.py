@@ -38,6 +38,7 @@ def elementwise(
     boolean: bool = False,
     draw: Any = None,
     domain: tuple[str, ...] = (),
+    takes_out: bool = False,
     **more: Any,
 ) -> Callable[..., Any]:
     """Declare `y = forward(*xs)`, applied entry by entry with broadcasting.
@@ -45,7 +46,8 @@ def elementwise(
     partials: one per argument, `lambda y, *xs` (and parameters) giving ∂y/∂argument in primitives, or a number, or a
     marker. boolean: the result is Boolean (comparisons). torch: PyTorch spelling, a bare name stands for
     torch.name({args}). domain: one tag an argument, "real" where none is given. draw: None stands for `plain_draw`,
-    False for a primitive that no generator uses by itself.
+    False for a primitive that no generator uses by itself. takes_out: `forward` takes NumPy's `out`, an array that is
+    none of its arguments; a ufunc always does.
     """
     if isinstance(torch, str) and torch.isidentifier():
         torch = f"torch.{torch}({{args}})"
@@ -62,7 +64,7 @@ def elementwise(
             kind=ELEMENTWISE,
             source=source,
             torch=torch,
-            ufunc=isinstance(forward, np.ufunc) and not boolean,
+            ufunc=isinstance(forward, np.ufunc) or takes_out,
             draw=draw or None,
             domain=domain,
             **more,

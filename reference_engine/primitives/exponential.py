@@ -198,9 +198,9 @@ logit: Operation = elementwise(
 SLOPE_TO_REPAIR = 0.19
 
 
-def _tanh_slope(y: Any, x: Any) -> Any:
+def _tanh_slope(y: Any, x: Any, out: Any = None) -> Any:
     """1 - tanh² x = 4 e / (1 + e)², e = exp(-2|x|), where it is small; 1 - y² where that is as good and cheaper."""
-    s = np.asarray(y * y)
+    s = np.asarray(np.multiply(y, y, out=out))
     np.subtract(1.0, s, out=s)
     small = np.flatnonzero(s < SLOPE_TO_REPAIR)
     if small.size:
@@ -219,6 +219,7 @@ tanh_slope = elementwise(
     source="DLMF 4.34.8; (1 - tanh² x)' = -2 tanh x (1 - tanh² x)",
     draw=False,
     ulps=2.0,
+    takes_out=True,
 )
 tanh = elementwise(
     "tanh",

@@ -40,14 +40,16 @@ def _pooled_shape(x: Any, window: Shape, stride: Shape, padding: Pairs, dilation
 # Maximum. At a tie every weighting of the tied entries that sums to 1 is legitimate; ours is even, of least norm.
 
 
-def _max_pool(x: Array, *, window: Shape, stride: Shape, padding: Pairs, dilation: Shape) -> Array:
-    out = output_shape(_padded_size(x.shape, padding), window, stride, dilation)
+def _max_pool(
+    x: Array, *, window: Shape, stride: Shape, padding: Pairs, dilation: Shape, out: Array | None = None
+) -> Array:
+    shape = _pooled_shape(x, window, stride, padding, dilation)
+    y = np.empty(shape, x.dtype) if out is None else out
+    y.fill(-np.inf)
     x = _pad(x, padding, -np.inf)
-    y: Any = None
     for offset in itertools.product(*map(range, window)):
-        part = x[places_of(offset, out, stride, dilation)]
-        y = part.copy() if y is None else np.maximum(y, part, out=y)
-    return np.asarray(y)
+        np.maximum(y, x[places_of(offset, shape[x.ndim - len(window) :], stride, dilation)], out=y)
+    return y
 
 
 def _at_maximum(y: Any, x: Any, window: Shape, stride: Shape, padding: Pairs, dilation: Shape) -> Any:
@@ -121,6 +123,7 @@ maximum_pooled = general(
     selects=(_reached,),
     torch=_max_pool_torch,
     draw=_draw_max_pool,
+    ufunc=True,
     source=CLARKE,
     ulps=0.0,
 )

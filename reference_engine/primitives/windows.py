@@ -56,9 +56,12 @@ def add_windows(total: Array, values: Any, window: Shape, out: Shape, stride: Sh
         total[places_of(offset, out, stride, dilation)] += values[offset]
 
 
-def _fold(x: Array, *, size: Shape, window: Shape, stride: Shape, dilation: Shape) -> Array:
+def _fold(
+    x: Array, *, size: Shape, window: Shape, stride: Shape, dilation: Shape, out: Array | None = None
+) -> Array:
     d = len(window)
-    y = np.zeros((*x.shape[d : x.ndim - d], *size), np.result_type(x, 1.0))
+    y = np.empty((*x.shape[d : x.ndim - d], *size), np.result_type(x, 1.0)) if out is None else out
+    y.fill(0.0)
     add_windows(y, x, window, x.shape[x.ndim - d :], stride, dilation)
     return y
 
@@ -145,6 +148,7 @@ folded = structural(
     ),
     torch=_fold_torch,
     draw=_draw_fold,
+    ufunc=True,
     accumulates=Accumulation(
         # Along an axis, an entry lies in at most ⌈(dilation (k - 1) + 1) / stride⌉ windows, and in no more than k.
         lambda x, *, size, window, stride, dilation: math.prod(
