@@ -83,6 +83,7 @@ from .primitives.exponential import (
     xlogy,
 )
 from .primitives.factorization import cholesky, lu, qr
+from .primitives.householder import householder_product
 from .primitives.indexing import embedding, index_add, scatter_add, take, take_along_axis, take_flat
 from .primitives.inverse import inv, pinv, solve
 from .primitives.layout import concat, pad, slices, split, stack, unstack

@@ -134,10 +134,9 @@ def _reflected(v: Any, tau: Any, x: Any, order: range) -> Any:
 @lowers("aten::linalg_householder_product")
 def householder_product(call: CallSite, v: Any, tau: Any) -> Any:
     """The first n columns of H_1 H_2 … H_k.  v: (…, m, n), tau: (…, k), k ≤ n ≤ m -> (…, m, n)."""
-    start = np.broadcast_to(np.eye(*v.shape[-2:]), v.shape)
     if tau.shape[-1] == 0 or v.size == 0:
-        return v * 0.0 + start
-    return _reflected(v, tau, start, range(tau.shape[-1] - 1, -1, -1))
+        return v * 0.0 + np.eye(*v.shape[-2:])
+    return ops.householder_product(v, tau)
 
 
 @lowers("aten::ormqr")

@@ -14,6 +14,7 @@ from . import (  # noqa: F401
     einsum,
     exponential,
     factorization,
+    householder,
     indexing,
     inverse,
     layout,

@@ -229,12 +229,14 @@ def _p_norm(x: Any, *, axes: tuple[int, ...], ord: float) -> Any:
 
 
 def _p_norm_vjp(g: Any, y: Any, x: Any, *, axes: tuple[int, ...], ord: float) -> Any:
-    """x̄ = g sign(x) (|x|/y)^(p-1).  At x = 0, p ≥ 1, legitimate is the unit ball of the dual norm; ours is 0."""
+    """x̄ = g sign(x) (|x|/y)^(p-1).  At y = 0, p ≥ 1, legitimate is the unit ball of the dual norm, and for p < 0,
+    where the norm behaves as the least |x|, a symmetric set too; ours is 0.
+    """
     length = spread_back(y, x, axes)
     zero = bind("equal", length, 0.0)
     ratio = bind("abs", x) / bind("where", zero, 1.0, length)
     slope = bind("sign", x) * bind("power_constant", ratio, exponent=ord - 1.0)
-    if ord >= 1.0:
+    if ord >= 1.0 or ord < 0.0:
         slope = bind("where", zero, _at_zero(zero, count_along(x, axes) or 1), slope)
     return spread_back(g, x, axes) * slope
 
