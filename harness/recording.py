@@ -17,6 +17,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
 
+from .geometry import Geometry, are_apart, positions
+
 _TORCH = os.path.dirname(torch.__file__) + os.sep
 _HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _ALWAYS = 1 << 62  # sequence of a read from flat storage: data movement that belongs to whoever needs it
@@ -173,12 +175,13 @@ class Recorder(TorchDispatchMode):
             self.recording.edges[(id(t), 0) if node is None else (node, t.output_nr)] = index
         return index
 
-    def _pseudo(self, name: str, args: tuple[Any, ...], t: torch.Tensor, sequence: int, value: Any = None) -> int:
-        """A call of our own that moves data between a tensor and its flat storage."""
+    def _pseudo(self, name: str, args: tuple[Any, ...], t: torch.Tensor, sequence: int, seen: bool = True) -> int:
+        """A call of our own that moves data between a tensor and its flat storage; `seen` by autograd or not."""
         index = len(self.recording.variables)
-        value = to_numpy(t) if value is None else value
-        self.recording.variables.append(Recorded(value, t.dtype, len(self.recording.calls), geometry=_geometry(t)))
-        self.recording.calls.append(Call(name, "strided", None, args, {}, (index,), sequence, True, ""))
+        self.recording.variables.append(
+            Recorded(to_numpy(t), t.dtype, len(self.recording.calls), geometry=_geometry(t))
+        )
+        self.recording.calls.append(Call(name, "strided", None, args, {}, (index,), sequence, seen, ""))
         return index
 
     def _before_write(self, t: torch.Tensor, sequence: int) -> None:
@@ -193,11 +196,14 @@ class Recorder(TorchDispatchMode):
         )
         flat = len(self.recording.variables)
         self.recording.variables.append(Recorded(to_numpy(whole), t.dtype, None))
-        base = members[0]
-        if base.tensor.dtype == t.dtype and self.recording.variables[base.variable].is_float:
-            flat = self._pseudo(
-                "storage::write", (Ref(flat), Ref(base.variable), _geometry(base.tensor)), whole, sequence
-            )
+        covered = np.zeros(whole.numel(), dtype=bool)
+        for member in members:
+            place = positions(_geometry(member.tensor)).ravel()
+            same = member.tensor.dtype == t.dtype and self.recording.variables[member.variable].is_float
+            if same and not covered[place].all():
+                arguments = (Ref(flat), Ref(member.variable), _geometry(member.tensor))
+                flat = self._pseudo("storage::write", arguments, whole, sequence)
+                covered[place] = True
         self._flat[storage] = flat
 
     def _after_write(self, t: torch.Tensor, call: int, sequence: int) -> int:
@@ -206,7 +212,12 @@ class Recorder(TorchDispatchMode):
         index = len(self.recording.variables)
         self.recording.variables.append(Recorded(to_numpy(t), t.dtype, call, geometry=_geometry(t)))
         version = self._versions.get(storage, 0) + 1
-        twins = [i for i in self._members.get(storage, set()) if _geometry(self._known[i].tensor) == _geometry(t)]
+        geometry = _geometry(t)
+        others = [i for i in self._members.get(storage, set()) if i != id(t)]
+        twins = [i for i in others if _geometry(self._known[i].tensor) == geometry]
+        for known in [self._known[i] for i in others]:
+            if known.version == version - 1 and are_apart(_geometry(known.tensor), geometry):
+                known.version = version  # the write did not touch it
         self._versions[storage] = version
         self._known[id(t)] = _Known(t, index, version)
         self._members.setdefault(storage, set()).add(id(t))
@@ -260,9 +271,9 @@ class Recorder(TorchDispatchMode):
             )
         )
         for storage, index, t in self._pending:
-            self._flat[storage] = self._pseudo(
-                "storage::write", (Ref(self._flat[storage]), Ref(index), _geometry(t)), _whole(t), sequence
-            )
+            arguments = (Ref(self._flat[storage]), Ref(index), _geometry(t))
+            seen = torch.is_grad_enabled()
+            self._flat[storage] = self._pseudo("storage::write", arguments, _whole(t), sequence, seen)
         return result
 
 
@@ -270,7 +281,7 @@ def _storage(t: torch.Tensor) -> int:
     return t.untyped_storage()._cdata if t.layout == torch.strided else id(t)
 
 
-def _geometry(t: torch.Tensor) -> tuple[tuple[int, ...], tuple[int, ...], int]:
+def _geometry(t: torch.Tensor) -> Geometry:
     if t.layout != torch.strided:
         return tuple(t.shape), (), 0
     return tuple(t.shape), t.stride(), t.storage_offset()

@@ -119,7 +119,12 @@ def _replace_unseen(seen: Witnessed, number: int, call: Call) -> None:
     """
     old = call.args[0] if call.args else None
     new = call.outputs[0] if call.outputs else None
-    if not call.name.endswith("_") or not isinstance(old, Ref) or new is None or old.index not in seen.tracers:
+    if (
+        not call.name.endswith(("_", "::write"))
+        or not isinstance(old, Ref)
+        or new is None
+        or old.index not in seen.tracers
+    ):
         return
     before, after = (seen.recording.variables[i].value for i in (old.index, new))
     start = len(seen.builder.equations)

@@ -12,7 +12,17 @@ from .table import CallSite, NotCovered, lowers
 
 @lowers("aten::convolution", "aten::convolution_overrideable", "aten::_convolution")
 def convolution(
-    call: CallSite, x: Any, w: Any, bias: Any, stride: Any, padding: Any, dilation: Any, transposed: bool, output_padding: Any, groups: int, *_: Any
+    call: CallSite,
+    x: Any,
+    w: Any,
+    bias: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    transposed: bool,
+    output_padding: Any,
+    groups: int,
+    *_: Any,
 ) -> Any:
     """Cross-correlation with zeros outside x, or its transpose; the bias is added to every entry of a channel."""
     geometry = (tuple(stride), tuple(padding))
@@ -38,7 +48,9 @@ def convolution_backward(
     groups: int,
     output_mask: Any,
 ) -> Any:
-    """(x̄, w̄, b̄) of a convolution, each where `output_mask` asks for it: maps that are linear in g and in the other operand."""
+    """(x̄, w̄, b̄) of a convolution, each where `output_mask` asks for it: maps that are linear in g and in the other
+    operand.
+    """
     if transposed:
         raise NotCovered("gradient of a transposed convolution as an operation of its own")
     geometry = {"stride": tuple(stride), "padding": tuple(padding), "dilation": tuple(dilation), "groups": groups}

@@ -1,6 +1,7 @@
 """Lowerings of embedding tables and bags of their rows.
 
-Two parameters change PyTorch's gradient on purpose, not the value: padding_idx (its row gets none) and scale_grad_by_freq (a row's gradient is divided by
+Two parameters change PyTorch's gradient on purpose, not the value: padding_idx (its row gets none) and
+scale_grad_by_freq (a row's gradient is divided by
 how often it is used). The meaning here is the derivative of the value; both are documented conventions of PyTorch.
 """
 
@@ -36,7 +37,9 @@ def embedding_bag(
     include_last_offset: bool = False,
     padding_idx: int = -1,
 ) -> Any:
-    """Rows of the table, summed, averaged or their maximum over bags; entries equal to padding_idx do not take part; an empty bag is 0."""
+    """Rows of the table, summed, averaged or their maximum over bags; entries equal to padding_idx do not take part;
+    an empty bag is 0.
+    """
     indices, offsets = np.asarray(indices), np.asarray(offsets)
     bags = call.shape[0]
     ends = offsets[1:] if include_last_offset else np.append(offsets[1:], indices.size)
@@ -56,7 +59,9 @@ def embedding_bag(
 
 
 def _greatest(call: CallSite, weight: Any, rows: Any, bag: Any, counts: Any) -> Any:
-    """The greatest entry of each column over the rows of each bag: the recorded ones, where they are that; otherwise our own maximum."""
+    """The greatest entry of each column over the rows of each bag: the recorded ones, where they are that; otherwise
+    our own maximum.
+    """
     bags, width = call.shape
     filled = np.broadcast_to((counts > 0)[:, None], call.shape)
     recorded = call.outputs[3] if len(call.outputs) > 3 else None

@@ -1,4 +1,6 @@
-"""Lowerings of reading and writing at integer or Boolean indices along whole axes: x[index], index_put, index_select, masks."""
+"""Lowerings of reading and writing at integer or Boolean indices along whole axes: x[index], index_put, index_select,
+masks.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,8 @@ def index_put(call: CallSite, x: Any, indices: Any, values: Any, accumulate: boo
 def put_at(call: CallSite, x: Any, at: Any, values: Any, accumulate: bool, numbers: Any = None) -> Any:
     """x with `values` (broadcast to the shape of `at`) written at, or added to, its entries `at`, counted in C order.
 
-    Of several writes to one entry PyTorch may keep any (its documentation calls the choice undefined): the one it kept is the last whose recorded
+    Of several writes to one entry PyTorch may keep any (its documentation calls the choice undefined): the one it
+    kept is the last whose recorded
     number, among `numbers` of the shape of `at`, is the number in the result.
     """
     values = values if tuple(np.shape(values)) == at.shape else ops.broadcast_to(values, at.shape)
@@ -43,16 +46,20 @@ def put_at(call: CallSite, x: Any, at: Any, values: Any, accumulate: bool, numbe
     if accumulate:
         flat = ops.index_add(flat, at.ravel(), values, axis=0)
     else:
-        kept = _kept(at.ravel(), None if numbers is None else np.broadcast_to(numbers, at.shape).ravel(), np.ravel(call.outputs[0]))
+        known = None if numbers is None else np.broadcast_to(numbers, at.shape).ravel()
+        kept = _kept(at.ravel(), known, np.ravel(call.outputs[0]))
         flat = ops.put(flat, (at.ravel()[kept],), values if kept.size == at.size else ops.take(values, kept, axis=0))
     return ops.reshape(flat, x.shape)
 
 
 def _kept(at: Any, numbers: Any, result: Any) -> Any:
-    """Which writes stay, in order: one for each entry, the last that left the recorded number there (the last of all where none did)."""
+    """Which writes stay, in order: one for each entry, the last that left the recorded number there (the last of all
+    where none did).
+    """
     if np.unique(at).size == at.size:
         return np.arange(at.size)
-    fits = np.ones(at.size, dtype=bool) if numbers is None else (numbers == result[at]) | (np.isnan(numbers) & np.isnan(result[at]))
+    left = result[at]
+    fits = np.ones(at.size, dtype=bool) if numbers is None else (numbers == left) | (np.isnan(numbers) & np.isnan(left))
     order = np.lexsort((np.arange(at.size), fits, at))  # by entry, then those that fit behind those that do not
     last = np.append(at[order][1:] != at[order][:-1], True)
     return np.sort(order[last])
@@ -154,7 +161,9 @@ def masked_scatter(call: CallSite, x: Any, mask: Any, source: Any) -> Any:
 
 
 @lowers("aten::index_reduce")
-def index_reduce(call: CallSite, x: Any, dim: int, index: Any, source: Any, reduce: str, *, include_self: bool = True) -> Any:
+def index_reduce(
+    call: CallSite, x: Any, dim: int, index: Any, source: Any, reduce: str, *, include_self: bool = True
+) -> Any:
     """Parts of x reduced with those parts of source that `index` names along `dim`."""
     from .scatter import reduced_groups
 

@@ -1,4 +1,7 @@
-"""Lowerings of padding: by a constant, by reflection, by repeating the edge. Widths come last axis first, as PyTorch gives them."""
+"""Lowerings of padding: by a constant, by reflection, by repeating the edge.
+
+Widths come last axis first, as PyTorch gives them.
+"""
 
 from __future__ import annotations
 

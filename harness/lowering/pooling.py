@@ -1,4 +1,7 @@
-"""Lowerings of pooling. Which entry of a window was the greatest is PyTorch's decision, held against the window it must come from."""
+"""Lowerings of pooling.
+
+Which entry of a window was the greatest is PyTorch's decision, held against the window it must come from.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,8 @@ from ...reference_engine import ops
 from .indexing import put_at
 from .table import CallSite, lowers
 
-Table = np.ndarray[Any, Any]  # (entries of a window, windows): positions in the plane counted in C order, -1 for padding
+# (entries of a window, windows): positions in the plane counted in C order, -1 for padding
+Table = np.ndarray[Any, Any]
 
 
 def lengths(numbers: Any, d: int, default: Any = None) -> tuple[int, ...]:
@@ -47,7 +51,8 @@ def adaptive(n: int, out: int) -> Table:
 
 
 def picked(call: CallSite, x: Any, table: Table, d: int) -> Any:
-    """The recorded entry of each window if it is a greatest entry of it; otherwise our own maximum, so that the values differ.
+    """The recorded entry of each window if it is a greatest entry of it; otherwise our own maximum, so that the
+    values differ.
 
     x: (…, *plane), table: windows of the plane -> call.shape.
     """
@@ -75,13 +80,29 @@ def _max_pool(call: CallSite, x: Any, d: int, kernel_size: Any, stride: Any, pad
 
 
 @lowers("aten::max_pool2d_with_indices")
-def max_pool2d(call: CallSite, x: Any, kernel_size: Any, stride: Any = (), padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False) -> Any:
+def max_pool2d(
+    call: CallSite,
+    x: Any,
+    kernel_size: Any,
+    stride: Any = (),
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+) -> Any:
     """The greatest entry of each window of the last two axes; padding never wins."""
     return _max_pool(call, x, 2, kernel_size, stride, padding, dilation)
 
 
 @lowers("aten::max_pool3d_with_indices")
-def max_pool3d(call: CallSite, x: Any, kernel_size: Any, stride: Any = (), padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False) -> Any:
+def max_pool3d(
+    call: CallSite,
+    x: Any,
+    kernel_size: Any,
+    stride: Any = (),
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+) -> Any:
     """The greatest entry of each window of the last three axes; padding never wins."""
     return _max_pool(call, x, 3, kernel_size, stride, padding, dilation)
 
@@ -107,7 +128,8 @@ def _at(call: CallSite, x: Any, d: int) -> Any:
     """x at the recorded entries of its plane."""
     lead = x.shape[: x.ndim - d]
     rows = ops.reshape(x, (*lead, math.prod(x.shape[x.ndim - d :])))
-    return ops.reshape(ops.take_along_axis(rows, np.reshape(call.outputs[1], (*lead, math.prod(call.shape[len(lead) :]))), axis=-1), call.shape), None
+    index = np.reshape(call.outputs[1], (*lead, math.prod(call.shape[len(lead) :])))
+    return ops.reshape(ops.take_along_axis(rows, index, axis=-1), call.shape), None
 
 
 @lowers("aten::fractional_max_pool2d")
@@ -132,7 +154,8 @@ def _unpool(call: CallSite, x: Any, indices: Any, d: int) -> Any:
     planes = math.prod(call.shape[: len(call.shape) - d])
     at = _in_planes(indices, planes, size)
     zeros = ops.broadcast_to(np.float64(0.0), (planes * size,))
-    return ops.reshape(put_at(call, zeros, at, ops.reshape(x, at.shape), False, call.number_of(x).reshape(at.shape)), call.shape)
+    numbers = call.number_of(x).reshape(at.shape)
+    return ops.reshape(put_at(call, zeros, at, ops.reshape(x, at.shape), False, numbers), call.shape)
 
 
 @lowers("aten::max_unpool2d")
@@ -151,12 +174,21 @@ def _pooled_back(call: CallSite, g: Any, indices: Any, d: int) -> Any:
     size = math.prod(call.shape[len(call.shape) - d :])
     planes = math.prod(call.shape[: len(call.shape) - d])
     at = _in_planes(indices, planes, size)
-    return ops.reshape(ops.index_add(np.zeros(planes * size), at.ravel(), ops.reshape(g, (at.size,)), axis=0), call.shape)
+    total = ops.index_add(np.zeros(planes * size), at.ravel(), ops.reshape(g, (at.size,)), axis=0)
+    return ops.reshape(total, call.shape)
 
 
 @lowers("aten::max_pool2d_with_indices_backward")
 def max_pool2d_backward(
-    call: CallSite, grad_output: Any, x: Any, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool, indices: Any
+    call: CallSite,
+    grad_output: Any,
+    x: Any,
+    kernel_size: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    ceil_mode: bool,
+    indices: Any,
 ) -> Any:
     """Sums of the entries of grad_output at `indices`: linear in grad_output, constant in x."""
     return _pooled_back(call, grad_output, indices, 2)
@@ -164,13 +196,23 @@ def max_pool2d_backward(
 
 @lowers("aten::max_pool3d_with_indices_backward")
 def max_pool3d_backward(
-    call: CallSite, grad_output: Any, x: Any, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool, indices: Any
+    call: CallSite,
+    grad_output: Any,
+    x: Any,
+    kernel_size: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    ceil_mode: bool,
+    indices: Any,
 ) -> Any:
     """Sums of the entries of grad_output at `indices`: linear in grad_output, constant in x."""
     return _pooled_back(call, grad_output, indices, 3)
 
 
-def _avg_pool(x: Any, d: int, kernel_size: Any, stride: Any, padding: Any, ceil_mode: bool, include: bool, divisor: Any) -> Any:
+def _avg_pool(
+    x: Any, d: int, kernel_size: Any, stride: Any, padding: Any, ceil_mode: bool, include: bool, divisor: Any
+) -> Any:
     k = lengths(kernel_size, d)
     geometry = (k, lengths(stride, d, k), lengths(padding, d), ceil_mode, include)
     if divisor is not None and divisor < 0:

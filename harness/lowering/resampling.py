@@ -1,6 +1,7 @@
 """Lowerings of resizing: nearest, linear, cubic, and the antialiased forms, one axis after the other.
 
-Each output is a weighted sum of a few entries. Where the weights come from positions, these are computed in the trace, so that the rounding of a position
+Each output is a weighted sum of a few entries. Where the weights come from positions, these are computed in the
+trace, so that the rounding of a position
 (which grows with the position) is part of the spread.
 """
 
@@ -28,11 +29,15 @@ def weighted(x: Any, axis: int, index: Any, weights: Any) -> Any:
 
 
 def ratio(x: Any, n: int, m: int, align_corners: bool, scale: float | None) -> Any:
-    """How many entries of the input one output stands for: (n - 1)/(m - 1) with align_corners, else 1/scale or n/m, as a traced number."""
+    """How many entries of the input one output stands for: (n - 1)/(m - 1) with align_corners, else 1/scale or n/m,
+    as a traced number.
+    """
     one = x.builder.lift
     if align_corners:
         return ops.divide(one(float(n - 1)), float(m - 1)) if m > 1 else one(0.0)
-    return ops.divide(one(1.0), float(scale)) if scale is not None and scale > 0 else ops.divide(one(float(n)), float(m))
+    if scale is not None and scale > 0:
+        return ops.divide(one(1.0), float(scale))
+    return ops.divide(one(float(n)), float(m))
 
 
 def number_of_ratio(n: int, m: int, align_corners: bool, scale: float | None) -> float:
@@ -84,7 +89,8 @@ def cubic_axis(x: Any, axis: int, m: int, align_corners: bool, scale: float | No
 def antialiased_axis(x: Any, axis: int, m: int, align_corners: bool, scale: float | None, cubic: bool) -> Any:
     """x resized along one axis by a kernel as wide as one output: triangle or cubic, its weights normalised to sum 1.
 
-    The kernel of output i is centred at (i + ½) r and, for r > 1, stretched by r; entry j stands at j + ½. Source: Pillow's `resize`.
+    The kernel of output i is centred at (i + ½) r and, for r > 1, stretched by r; entry j stands at j + ½. Source:
+    Pillow's `resize`.
     """
     n = x.shape[axis]
     number, r = number_of_ratio(n, m, align_corners, scale), ratio(x, n, m, align_corners, scale)
@@ -112,7 +118,8 @@ def antialiased_axis(x: Any, axis: int, m: int, align_corners: bool, scale: floa
 def _kernel(d: Any, size: Any, cubic: bool) -> Any:
     if not cubic:
         return ops.where(size < 1.0, 1.0 - d, 0.0)
-    return ops.where(size < 1.0, keys(d, CUBIC_ANTIALIASED), ops.where(size < 2.0, keys_outer(d, CUBIC_ANTIALIASED), 0.0))
+    outer = ops.where(size < 2.0, keys_outer(d, CUBIC_ANTIALIASED), 0.0)
+    return ops.where(size < 1.0, keys(d, CUBIC_ANTIALIASED), outer)
 
 
 def each_axis(x: Any, size: Any, scales: Any, resize: Any) -> Any:
@@ -136,7 +143,11 @@ def nearest(call: CallSite, x: Any, output_size: Any, *scales: Any) -> Any:
     return each_axis(x, output_size, scales, resize)
 
 
-@lowers("aten::_upsample_nearest_exact1d.default", "aten::_upsample_nearest_exact2d.default", "aten::_upsample_nearest_exact3d.default")
+@lowers(
+    "aten::_upsample_nearest_exact1d.default",
+    "aten::_upsample_nearest_exact2d.default",
+    "aten::_upsample_nearest_exact3d.default",
+)
 def nearest_exact(call: CallSite, x: Any, output_size: Any, *scales: Any) -> Any:
     """Entry ⌊(i + ½) r⌋ for output i."""
 
@@ -163,7 +174,9 @@ def bicubic(call: CallSite, x: Any, output_size: Any, align_corners: bool, *scal
 @lowers("aten::_upsample_bilinear2d_aa.default")
 def bilinear_antialiased(call: CallSite, x: Any, output_size: Any, align_corners: bool, *scales: Any) -> Any:
     """Linear interpolation along each axis with a kernel that widens when the image shrinks."""
-    return each_axis(x, output_size, scales, lambda x, axis, m, s: antialiased_axis(x, axis, m, align_corners, s, False))
+    return each_axis(
+        x, output_size, scales, lambda x, axis, m, s: antialiased_axis(x, axis, m, align_corners, s, False)
+    )
 
 
 @lowers("aten::_upsample_bicubic2d_aa.default")

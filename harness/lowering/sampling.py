@@ -1,6 +1,7 @@
 """Lowerings of sampling at the places of a grid (grid_sampler) and of the grid itself (affine_grid).
 
-Which entries surround a place, and on which side of a fold it lies, are decisions taken at the recorded grid; the weights are differentiated.
+Which entries surround a place, and on which side of a fold it lies, are decisions taken at the recorded grid; the
+weights are differentiated.
 """
 
 from __future__ import annotations
@@ -20,12 +21,16 @@ ZEROS, BORDER, REFLECTION = 0, 1, 2
 
 
 def position(c: Any, n: int, align_corners: bool) -> Any:
-    """The coordinate c in [-1, 1] in entries of an axis of length n: ends are the outer entries with align_corners, else their outer edges."""
+    """The coordinate c in [-1, 1] in entries of an axis of length n: ends are the outer entries with align_corners,
+    else their outer edges.
+    """
     return (c + 1.0) / 2.0 * (n - 1.0) if align_corners else ((c + 1.0) * float(n) - 1.0) / 2.0
 
 
 def reflected(p: Any, number: Any, n: int, align_corners: bool) -> tuple[Any, Any]:
-    """p folded back into the axis at its ends, and its number: between 0 and n - 1 with align_corners, else -½ and n - ½."""
+    """p folded back into the axis at its ends, and its number: between 0 and n - 1 with align_corners, else -½ and n
+    - ½.
+    """
     low, span = (0.0, n - 1.0) if align_corners else (-0.5, float(n))
     if span <= 0.0:
         return ops.where(np.zeros(np.shape(number), dtype=bool), p, 0.0), np.zeros(np.shape(number))
@@ -89,13 +94,17 @@ def _product(weights: Any) -> Any:
 
 
 @lowers("aten::grid_sampler_2d", "aten::grid_sampler_3d")
-def grid_sampler(call: CallSite, x: Any, grid: Any, interpolation_mode: int, padding_mode: int, align_corners: bool) -> Any:
+def grid_sampler(
+    call: CallSite, x: Any, grid: Any, interpolation_mode: int, padding_mode: int, align_corners: bool
+) -> Any:
     """x sampled at the places of a grid whose last axis names them last axis first.
 
     x: (batch, channels, *size), grid: (batch, *out, d) -> (batch, channels, *out).
     """
     if x.size == 0 or 0 in call.shape:
-        raise NotCovered(f"grid_sampler: x.shape={x.shape}, result {call.shape}; covered are samples with at least one entry")
+        raise NotCovered(
+            f"grid_sampler: x.shape={x.shape}, result {call.shape}; covered are samples with at least one entry"
+        )
     size = x.shape[2:]
     d = len(size)
     numbers = [position(call.number_of(grid)[..., d - 1 - k], n, align_corners) for k, n in enumerate(size)]
@@ -113,7 +122,9 @@ def grid_sampler(call: CallSite, x: Any, grid: Any, interpolation_mode: int, pad
     return _sum(call, x, weights, places)
 
 
-def _bicubic(call: CallSite, x: Any, traced: list[Any], numbers: list[Any], padding_mode: int, align_corners: bool) -> Any:
+def _bicubic(
+    call: CallSite, x: Any, traced: list[Any], numbers: list[Any], padding_mode: int, align_corners: bool
+) -> Any:
     """Cubic convolution over 4 × 4 entries, each of which is padded by itself."""
     below = [np.floor(q) for q in numbers]
     weights = [cubic_weights(p - b) for p, b in zip(traced, below, strict=True)]
@@ -128,7 +139,10 @@ def _bicubic(call: CallSite, x: Any, traced: list[Any], numbers: list[Any], padd
 
 @lowers("aten::affine_grid_generator")
 def affine_grid(call: CallSite, theta: Any, size: Any, align_corners: bool) -> Any:
-    """The places that the affine maps `theta` send a regular grid on [-1, 1] to.  theta: (batch, d, d + 1) -> (batch, *size[2:], d)."""
+    """The places that the affine maps `theta` send a regular grid on [-1, 1] to.
+
+    theta: (batch, d, d + 1) -> (batch, *size[2:], d).
+    """
     spatial = list(size)[2:]
     d = len(spatial)
     axes = []
@@ -136,6 +150,7 @@ def affine_grid(call: CallSite, theta: Any, size: Any, align_corners: bool) -> A
         count = n - 1.0 if align_corners else float(n)
         ends = 2.0 * np.arange(n) - (n - 1.0)
         axes.append(ops.divide(theta.builder.lift(ends), count) if n > 1 else np.zeros(1))
-    columns = [ops.broadcast_to(ops.reshape(axes[k], [-1 if i == k else 1 for i in range(d)]), tuple(spatial)) for k in reversed(range(d))]
-    base = ops.stack([ops.reshape(c, (math.prod(spatial),)) for c in [*columns, np.ones(tuple(spatial))]], axis=-1)
+    along = [ops.reshape(axes[k], [-1 if i == k else 1 for i in range(d)]) for k in reversed(range(d))]
+    columns = [ops.broadcast_to(c, tuple(spatial)) for c in [*along, np.ones((1,) * d)]]
+    base = ops.stack([ops.reshape(c, (math.prod(spatial),)) for c in columns], axis=-1)
     return ops.reshape(ops.matmul(base, ops.swapaxes(theta, -1, -2)), call.shape)

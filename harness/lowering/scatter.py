@@ -1,4 +1,6 @@
-"""Lowerings of gather, scatter and its reductions, and segment_reduce: each entry of the result reduces a group of entries."""
+"""Lowerings of gather, scatter and its reductions, and segment_reduce: each entry of the result reduces a group of
+entries.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +23,8 @@ def pointed(shape: tuple[int, ...], dim: int, index: Any) -> Any:
     strides = [int(np.prod(shape[i + 1 :], dtype=np.int64)) for i in range(len(shape))]
     at = np.zeros(index.shape, dtype=np.int64)
     for axis, stride in enumerate(strides):
-        along = index if axis == dim % len(shape) else np.arange(index.shape[axis]).reshape([-1 if i == axis else 1 for i in range(len(shape))])
-        at = at + along * stride
+        count = np.arange(index.shape[axis]).reshape([-1 if i == axis else 1 for i in range(len(shape))])
+        at = at + (index if axis == dim % len(shape) else count) * stride
     return at
 
 
@@ -71,16 +73,20 @@ def scatter_with(call: CallSite, x: Any, dim: int, index: Any, src: Any, *, redu
 
 
 @lowers("aten::scatter_reduce.two")
-def scatter_reduce(call: CallSite, x: Any, dim: int, index: Any, src: Any, reduce: str, *, include_self: bool = True) -> Any:
+def scatter_reduce(
+    call: CallSite, x: Any, dim: int, index: Any, src: Any, reduce: str, *, include_self: bool = True
+) -> Any:
     """x reduced with the entries of src that point to it."""
     at = pointed(x.shape, dim, index)
     return reduced_groups(x, leading(src, at.shape), at, reduce, include_self)
 
 
 def reduced_groups(x: Any, src: Any, at: Any, reduce: str, include_self: bool) -> Any:
-    """Each entry of x reduced with the entries of src that point to it (`at`: entries of x, counted in C order, src.shape -> x.shape).
+    """Each entry of x reduced with the entries of src that point to it (`at`: entries of x, counted in C order,
+    src.shape -> x.shape).
 
-    Without include_self the entry itself does not take part, but stays where nothing points to it. At ties of amax and amin: those of ops.max.
+    Without include_self the entry itself does not take part, but stays where nothing points to it. At ties of amax
+    and amin: those of ops.max.
     """
     if reduce not in START:
         raise NotCovered(f"scatter_reduce: reduce={reduce!r}; covered are {', '.join(START)}")
@@ -97,7 +103,8 @@ def reduced_groups(x: Any, src: Any, at: Any, reduce: str, include_self: bool) -
 def over_groups(members: Any, chosen: Any, target: Any, groups: int, reduce: str, initial: float | None = None) -> Any:
     """members[chosen[i]] reduced into group target[i].  members: (m,), chosen, target: (k,) -> (groups,).
 
-    Groups are rows of a table filled up with the neutral number, so that products, maxima and their derivatives are those of one row.
+    Groups are rows of a table filled up with the neutral number, so that products, maxima and their derivatives are
+    those of one row.
     """
     order = np.argsort(target, kind="stable")
     chosen, target = chosen[order], target[order]
@@ -121,12 +128,24 @@ def over_groups(members: Any, chosen: Any, target: Any, groups: int, reduce: str
 
 @lowers("aten::segment_reduce")
 def segment_reduce(
-    call: CallSite, data: Any, reduce: str, *, lengths: Any = None, indices: Any = None, offsets: Any = None, axis: int = 0, unsafe: bool = False, initial: Any = None
+    call: CallSite,
+    data: Any,
+    reduce: str,
+    *,
+    lengths: Any = None,
+    indices: Any = None,
+    offsets: Any = None,
+    axis: int = 0,
+    unsafe: bool = False,
+    initial: Any = None,
 ) -> Any:
-    """Segments along one axis, of the given lengths (or between offsets), each reduced; `initial` is one more entry of each."""
+    """Segments along one axis, of the given lengths or between offsets, each reduced; `initial` is one more entry."""
     names = {"sum": "sum", "mean": "mean", "prod": "prod", "max": "amax", "min": "amin"}
     if reduce not in names or indices is not None:
-        raise NotCovered(f"segment_reduce: reduce={reduce!r}, indices given: {indices is not None}; covered are lengths or offsets with {', '.join(names)}")
+        raise NotCovered(
+            f"segment_reduce: reduce={reduce!r}, indices given: {indices is not None}; "
+            f"covered are lengths or offsets with {', '.join(names)}"
+        )
     ends = np.cumsum(lengths, axis=-1) if offsets is None else np.asarray(offsets)[..., 1:]
     starts = ends - lengths if offsets is None else np.asarray(offsets)[..., :-1]
     after = int(np.prod(data.shape[axis + 1 :], dtype=np.int64))
@@ -142,7 +161,7 @@ def segment_reduce(
     if not chosen:
         return None
     start = None if initial is None else float(initial)
-    if reduce == "mean":  # the sum starts from `initial`, which alone is the mean of an empty segment, and is divided by the length
+    if reduce == "mean":  # the sum starts from `initial` (alone the mean of an empty segment), divided by the length
         counts = np.bincount(np.concatenate(target), minlength=groups).astype(np.float64)
         counts = counts if start is None else np.maximum(counts, 1.0)
         y = ops.divide(over_groups(flat, np.concatenate(chosen), np.concatenate(target), groups, "sum", start), counts)

@@ -7,18 +7,8 @@ from typing import Any
 import numpy as np
 
 from ...reference_engine import ops
+from ..geometry import Geometry, positions
 from .table import CallSite, lowers
-
-Geometry = tuple[tuple[int, ...], tuple[int, ...], int]
-
-
-def positions(geometry: Geometry) -> np.ndarray[Any, Any]:
-    """The flat storage positions of every entry of a tensor of this shape, stride and offset."""
-    shape, stride, offset = geometry
-    index = np.full(shape, offset, dtype=np.int64)
-    for axis, (n, s) in enumerate(zip(shape, stride, strict=True)):
-        index += (np.arange(n, dtype=np.int64) * s).reshape([-1 if i == axis else 1 for i in range(len(shape))])
-    return index
 
 
 @lowers("storage::read")

@@ -1,4 +1,6 @@
-"""Lowerings of parts, copies of views, diagonals, joining, turning and repeating: data movement, and writes into a part of a tensor."""
+"""Lowerings of parts, copies of views, diagonals, joining, turning and repeating: data movement, and writes into a
+part of a tensor.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +10,17 @@ from typing import Any
 import numpy as np
 
 from ...reference_engine import ops
+from ..geometry import positions
 from . import core
-from .storage import positions
 from .table import CallSite, NotCovered, lowers
 
-lowers("aten::view_copy.default", "aten::_reshape_copy", "aten::unsqueeze_copy", "aten::squeeze_copy", "aten::lift_fresh_copy")(core.to_shape)
+lowers(
+    "aten::view_copy.default",
+    "aten::_reshape_copy",
+    "aten::unsqueeze_copy",
+    "aten::squeeze_copy",
+    "aten::lift_fresh_copy",
+)(core.to_shape)
 lowers("aten::expand_copy")(core.expand)
 lowers("aten::permute_copy")(core.permute)
 lowers("aten::transpose_copy.int")(core.transpose)
@@ -21,7 +29,9 @@ lowers("aten::alias_copy")(core.same)
 
 
 def part(ndim: int, dim: int, index: Any) -> tuple[Any, ...]:
-    """The NumPy index that is `index` along axis `dim` (counted from either end) of `ndim` axes and everything else along the others."""
+    """The NumPy index that is `index` along axis `dim` (counted from either end) of `ndim` axes and everything else
+    along the others.
+    """
     dim = dim % ndim if ndim else 0
     return (*[slice(None)] * dim, index)
 
@@ -69,7 +79,10 @@ def diagonal(call: CallSite, x: Any, offset: int = 0, dim1: int = 0, dim2: int =
 
 @lowers("aten::diag_embed")
 def diag_embed(call: CallSite, x: Any, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Any:
-    """Matrices in axes dim1, dim2 with the last axis of x on diagonal `offset`. With dim1 after dim2 the matrices are still (dim1, dim2)."""
+    """Matrices in axes dim1, dim2 with the last axis of x on diagonal `offset`.
+
+    With dim1 after dim2 the matrices are still (dim1, dim2).
+    """
     y = ops.diag_embed(x, offset)
     return ops.moveaxis(y, (-2, -1), (dim1, dim2))
 
@@ -109,7 +122,9 @@ def rot90(call: CallSite, x: Any, k: int = 1, dims: Any = (0, 1)) -> Any:
         return x
     if k == 2:
         return ops.flip(x, (first, second))
-    return ops.swapaxes(ops.flip(x, second), first, second) if k == 1 else ops.flip(ops.swapaxes(x, first, second), second)
+    if k == 1:
+        return ops.swapaxes(ops.flip(x, second), first, second)
+    return ops.flip(ops.swapaxes(x, first, second), second)
 
 
 @lowers("aten::tril")
@@ -210,7 +225,9 @@ def select_scatter(call: CallSite, x: Any, src: Any, dim: int, index: int) -> An
 
 
 @lowers("aten::slice_scatter")
-def slice_scatter(call: CallSite, x: Any, src: Any, dim: int = 0, start: Any = None, end: Any = None, step: int = 1) -> Any:
+def slice_scatter(
+    call: CallSite, x: Any, src: Any, dim: int = 0, start: Any = None, end: Any = None, step: int = 1
+) -> Any:
     """x with x[start:end:step] along `dim` replaced."""
     return written(x, part(x.ndim, dim, slice(start, end, step)), src)
 
@@ -231,7 +248,8 @@ def _replaced(x: Any, places: Any, src: Any) -> Any:
     return ops.reshape(flat, x.shape)
 
 
-# as_strided reads storage: our argument is a tensor with a geometry of its own, so storage positions are first turned into entries of it.
+# as_strided reads storage: our argument is a tensor with a geometry of its own, so storage positions are first turned
+# into entries of it.
 
 
 def _entries(operation: str, x: Any, geometry: Any, size: Any, stride: Any, offset: Any) -> Any:
@@ -240,11 +258,13 @@ def _entries(operation: str, x: Any, geometry: Any, size: Any, stride: Any, offs
     held = positions(geometry).ravel()
     place = np.full(max(held.max(initial=-1), wanted.max(initial=-1)) + 1, -1, dtype=np.int64)
     if np.unique(held).size != held.size:
-        raise NotCovered(f"{operation}: the argument overlaps itself (stride {geometry[1]}), so an entry of storage is several of its entries")
+        raise NotCovered(
+            f"{operation}: the argument overlaps itself (stride {geometry[1]}): an entry of storage is several of its entries"
+        )
     place[held] = np.arange(held.size)
     entries = place[wanted]
     if (entries < 0).any():
-        raise NotCovered(f"{operation}: it looks at storage outside its argument; only entries of the argument can be followed")
+        raise NotCovered(f"{operation}: it looks at storage outside its argument; only entries of that can be followed")
     return entries
 
 
