@@ -114,6 +114,8 @@ def judge(question: Question) -> list[Judgement]:
         _against_set(question, answers, results)
     if question.lossy is not None and any(r.verdict == "mismatch" for r in results):
         _against_lossy(question, answers, results)
+    if any(r.verdict == "mismatch" for r in results):
+        _against_range(question, answers, exact, results)
     if question.input_is_nan:
         for r in results:
             if r.verdict in ("mismatch", "indeterminate"):
@@ -128,9 +130,7 @@ def _settled(y: Array) -> Judgement:
     return Judgement("agree", 0.0, first, value, value, entries=y.size)
 
 
-def _within_last_rounding(
-    question: Question, exact: list[Array], answers: list[Array]
-) -> list[Judgement] | None:
+def _within_last_rounding(question: Question, exact: list[Array], answers: list[Array]) -> list[Judgement] | None:
     """Judgements without disturbed runs, where every error is at most SETTLED times what one last rounding explains.
 
     The spread is never less than that of the last rounding, so z is at most what is reported here. None: measure it.
@@ -279,6 +279,28 @@ def _against_lossy(question: Question, answers: list[Array], results: list[Judge
             half = np.sqrt(UNIT_ROUNDOFF[question.dtype])
             r.verdict = "indeterminate" if unknown.any() else "agree" if r.rel_error <= half else "inaccurate"
             r.note = "within the spread of a correct formula that loses digits"
+
+
+def _against_range(question: Question, answers: list[Array], exact: list[Array], results: list[Judgement]) -> None:
+    """Mismatches that are NaN or Inf because the numbers of the witness's own formula leave the range of the dtype."""
+    if question.dtype == "float64" or all(np.isfinite(t).all() for t in answers):
+        return
+    largest = 0.0
+
+    def look(primitive: Any, equation: Any, arguments: list[Any], result: Any) -> Any:
+        nonlocal largest
+        for r in result if isinstance(result, tuple) else (result,):
+            if r.dtype.kind == "f" and r.size:
+                largest = max(largest, float(np.max(np.abs(r), where=np.isfinite(r), initial=0.0)))
+        return result
+
+    question.plan.observe(question.given, look)
+    if largest < LARGEST[question.dtype]:
+        return
+    for t, y, r in zip(answers, exact, results, strict=True):
+        if r.verdict == "mismatch" and t.shape == y.shape and not np.isfinite(t[r.entry]):
+            r.verdict = "inaccurate"
+            r.note = f"the formula meets {largest:.3g}, beyond the range of {question.dtype}"
 
 
 def worst(verdicts: Sequence[str]) -> str:

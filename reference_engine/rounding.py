@@ -27,8 +27,8 @@ NOISE = 0.4  # standard deviation of one rounding in units of u; a uniform error
 def drift(primitive: Primitive, arguments: Sequence[Any], params: dict[str, Any], result: Any, u: float) -> Any:
     """Standard deviation of the rounding error of one result, entry by entry; 0.0 where nothing rounds.
 
-    One rounding: 0.4 u |y|. A sum of k terms added in n = k/c chains of c: variance 0.16 u² [y²(1 + c/(3n)) + Σx²(1 +
-    c/2)].
+    One rounding: 0.4 u |y|. A sum of k terms added in n = k/c chains of c has the variance
+    0.16 u² [y²(1 + c/(3n)) + Σx²(1 + c/2)].
     """
     if primitive.ulps == 0.0 or result.dtype.kind not in "fc":
         return 0.0
@@ -41,8 +41,10 @@ def drift(primitive: Primitive, arguments: Sequence[Any], params: dict[str, Any]
         return NOISE * u * primitive.ulps * size
     c = min(k, a.chain)
     n = k / c
-    variance = size * size * (1.0 + c / (3.0 * n)) + a.squares(*arguments, **params) * (1.0 + c / 2.0)
-    return NOISE * u * primitive.ulps * np.sqrt(variance)
+    own = 1.0 + c / (3.0 * n)
+    variance = size * size * own + a.squares(*arguments, **params) * (1.0 + c / 2.0)
+    # the squares of numbers below 1e-154 are 0; the term of y alone is the least it can be
+    return NOISE * u * primitive.ulps * np.maximum(np.sqrt(variance), size * np.sqrt(own))
 
 
 class Noise:

@@ -86,7 +86,9 @@ solution = general(
     system_aval("solve"),
     _solve_matrix_vjp,
     lambda g, y, a, b: sum_to(bind("solve", swap_last(a), g), b.shape),
-    torch="torch.linalg.solve({0}, {1})",
+    # b is given its batch axes, since PyTorch reads a stack of matrices with one axis less than a as a stack of vectors
+    torch="(lambda a, b: torch.linalg.solve(a, b.expand(*torch.broadcast_shapes(a.shape[:-2], b.shape[:-2]), -1, -1)))"
+    "({0}, {1})",
     source=f"{GILES}, sec. 2.3.1; {HIGHAM}, sec. 9.3",
     accumulates=spread_of(_solution_variance, lambda a, b: 2),
     draw=lambda pool: _draw_solve(pool),
