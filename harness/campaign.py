@@ -21,10 +21,11 @@ from .errors import UsageError
 from .findings import Candidate, grouped, repaired
 from .known import KnownIssue, load
 from .modes import MODES, accepted_mode
-from .units import BLOCK, Unit, UnitResult, run_unit
+from .units import BLOCK, Unit, UnitResult, run_unit, shrink_record
 
 SOURCES = ("generated", "opinfo", "all")
 UNIT_SECONDS = 240.0  # time limit of one unit; the slowest takes about 20 s
+SHRINK_SECONDS = 60.0  # time limit for cutting one finding down
 TESTED = ("2.13",)  # series of torch that the whole suite is run against
 DEFAULT_CASES = 400
 
@@ -127,7 +128,7 @@ def run_campaign(
     results = _run(work, options.workers, progress)
     rows = [r for result in results for r in result.rows]
     candidates: list[Candidate] = [c for result in results for c in result.candidates]
-    findings = grouped(candidates, issues)
+    findings = _shrunk(grouped(candidates, issues), options.workers, progress)
     place = {(f["op"], f["mode"], f["runner"], f["verdict"]): f for f in findings}
     for r in rows:
         f = place.get((r.get("op"), r.get("mode"), r.get("runner"), r["verdict"]))
@@ -155,15 +156,20 @@ def run_campaign(
     return Campaign(options, frame, findings, [c for r in results for c in r.coverage], metadata, dict(filtered))
 
 
-def _run(work: list[Unit], workers: int, progress: Callable[[int, int, str], None] | None) -> list[UnitResult]:
+def _pool(workers: int) -> Any:
+    """Worker processes with one thread each."""
     import multiprocessing
 
     from pebble import ProcessPool
 
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, "1")
+    return ProcessPool(max_workers=workers, context=multiprocessing.get_context("spawn"))
+
+
+def _run(work: list[Unit], workers: int, progress: Callable[[int, int, str], None] | None) -> list[UnitResult]:
     results: dict[int, UnitResult] = {}
-    with ProcessPool(max_workers=workers, context=multiprocessing.get_context("spawn")) as pool:
+    with _pool(workers) as pool:
         futures = {pool.schedule(run_unit, args=[unit], timeout=UNIT_SECONDS): i for i, unit in enumerate(work)}
         for done, future in enumerate(concurrent.futures.as_completed(futures), 1):
             i = futures[future]
@@ -171,6 +177,26 @@ def _run(work: list[Unit], workers: int, progress: Callable[[int, int, str], Non
             if progress is not None:
                 progress(done, len(work), work[i].name)
     return [results[i] for i in range(len(work))]
+
+
+def _shrunk(
+    findings: list[dict[str, Any]], workers: int, progress: Callable[[int, int, str], None] | None
+) -> list[dict[str, Any]]:
+    """Every finding cut to its smallest case; as it was where that takes too long or the worker dies."""
+    from pebble import ProcessExpired
+
+    results = list(findings)
+    with _pool(workers) as pool:
+        futures = {pool.schedule(shrink_record, args=[f], timeout=SHRINK_SECONDS): i for i, f in enumerate(findings)}
+        for done, future in enumerate(concurrent.futures.as_completed(futures), 1):
+            try:
+                results[futures[future]] = future.result()
+            except (TimeoutError, ProcessExpired) as error:
+                note = f"not cut down: {type(error).__name__}"
+                results[futures[future]] = {**findings[futures[future]], "note": note}
+            if progress is not None:
+                progress(done, len(futures), "cutting findings down")
+    return results
 
 
 def _result(unit: Unit, future: Any) -> UnitResult:

@@ -70,6 +70,16 @@ def run_unit(unit: Unit) -> UnitResult:
     return result
 
 
+def shrink_record(record: dict[str, Any]) -> dict[str, Any]:
+    """A finding cut to its smallest case; itself where nothing smaller is found. Runs in a worker process."""
+    from .shrinking import smallest_record
+    from .shrinking_calls import smallest_call
+
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    return smallest_call(record) if record["case"].get("kind") == "call" else smallest_record(record)
+
+
 def _opinfo(unit: Unit, result: UnitResult) -> None:
     entry = next(e for e in opinfo.entries() if e.name == unit.name)
     reasons: set[str] = set()
