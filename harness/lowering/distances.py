@@ -1,4 +1,6 @@
-"""Lowerings of norms and distances. At the zero vector a norm has a kink; the choice of least norm is a zero gradient."""
+"""Lowerings of norms and distances. At the zero vector a norm has a kink; the choice of least norm is a zero
+gradient.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ from .table import CallSite, lowers
 
 
 @lowers("aten::linalg_vector_norm")
-def vector_norm(call: CallSite, x: Any, ord: Any = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Any:  # noqa: A002 - the schema's name
+def vector_norm(
+    call: CallSite, x: Any, ord: Any = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None
+) -> Any:  # noqa: A002 - the schema's name
     """(Σ |x|^ord)^{1/ord} along `dim` (None or empty: all axes)."""
     return ops.norm(x, float(ord), axis=axes(dim, x), keepdims=keepdim)
 
@@ -48,7 +52,9 @@ def cdist(call: CallSite, a: Any, b: Any, p: float, compute_mode: Any = None) ->
 
 @lowers("aten::_euclidean_dist")
 def euclidean_dist(call: CallSite, a: Any, b: Any) -> Any:
-    """√(|a_i|² + |b_j|² - 2 a_i·b_j), the distance by way of a matrix product: its cancellation belongs to the operation."""
+    """√(|a_i|² + |b_j|² - 2 a_i·b_j), the distance by way of a matrix product: its cancellation belongs to the
+    operation.
+    """
     rows = ops.sum(ops.square(a), axis=-1, keepdims=True)
     columns = ops.swap_last(ops.sum(ops.square(b), axis=-1, keepdims=True))
     squared = ops.maximum(rows + columns - 2.0 * ops.matmul(a, ops.swap_last(b)), 0.0)
@@ -66,7 +72,8 @@ def pdist(call: CallSite, x: Any, p: float = 2.0) -> Any:
 def renorm(call: CallSite, x: Any, p: Any, dim: int, maxnorm: Any) -> Any:
     """Slices along `dim` whose p-norm exceeds `maxnorm` are scaled down to it: x · maxnorm / (‖x‖ + 1e-7).
 
-    The 1e-7 is part of what PyTorch computes in every precision. On the sphere itself both one-sided derivatives are legitimate; the
+    The 1e-7 is part of what PyTorch computes in every precision. On the sphere itself both one-sided derivatives are
+    legitimate; the
     slice stays as it is there.
     """
     others = tuple(i for i in range(x.ndim) if i != dim % x.ndim)

@@ -1,7 +1,7 @@
 """Lowerings of LU, QR, eigenvalues, singular values and least squares.
 
-What a factorisation leaves open is read from the recording: pivots, and the signs of vectors. Where singular values or eigenvalues
-repeat, more than a sign is open, and the vectors have no derivative.
+What a factorisation leaves open is read from the recording: pivots, and the signs of vectors. Where singular values or
+eigenvalues repeat, more than a sign is open, and the vectors have no derivative.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ from ...reference_engine import ops
 from .linalg import symmetric
 from .table import CallSite, NotCovered, lowers
 
-
-UNIT = {"float64": 2.0**-52, "float32": 2.0**-23}  # machine epsilon, which PyTorch's default tolerances are multiples of
+UNIT = {
+    "float64": 2.0**-52,
+    "float32": 2.0**-23,
+}  # machine epsilon, which PyTorch's default tolerances are multiples of
 
 
 def without_entries(x: Any, *recorded: Any) -> tuple[Any, ...]:
@@ -158,9 +160,11 @@ ROUNDED_AWAY = 1e3  # singular values up to this many roundings of the largest a
 
 @lowers("aten::linalg_pinv.atol_rtol_tensor", "aten::linalg_pinv.atol_rtol_float")
 def pinv(call: CallSite, a: Any, *, atol: Any = None, rtol: Any = None, hermitian: bool = False) -> Any:
-    """The Moore-Penrose inverse, singular values at or below max(atol, rtol σ₁) counting as 0: which ones is a decision.
+    """The Moore-Penrose inverse, singular values at or below max(atol, rtol σ₁) counting as 0: which ones is a
+    decision.
 
-    Where those are 0 but for rounding, the rank is constant near A. Where a tolerance cuts off more, the result is the inverse of the
+    Where those are 0 but for rounding, the rank is constant near A. Where a tolerance cuts off more, the result is
+    the inverse of the
     truncated matrix, whose derivative has the gaps to what was cut off.
     """
     numbers = call.number_of(a)

@@ -30,7 +30,9 @@ def inverse(call: CallSite, a: Any, *, check_errors: bool = False) -> Any:
 
 
 def _is_vector(a: Any, b: Any) -> bool:
-    """PyTorch's rule: b is a stack of vectors if it has one axis, or one axis less than A and the shape of A without its last."""
+    """PyTorch's rule: b is a stack of vectors if it has one axis, or one axis less than A and the shape of A without
+    its last.
+    """
     return b.ndim == 1 or (a.ndim - 1 == b.ndim and b.shape == a.shape[:-1])
 
 
@@ -73,7 +75,8 @@ def triangular_solve(
 def symmetric(call: CallSite, a: Any, lower: bool) -> Any:
     """A as the symmetric matrix that the kernel sees.
 
-    Where the recorded A is symmetric, its symmetric part: the documented gradient, symmetric itself. Where it is not, the one triangle
+    Where the recorded A is symmetric, its symmetric part: the documented gradient, symmetric itself. Where it is
+    not, the one triangle
     that is read, mirrored.
     """
     numbers = call.number_of(a)
@@ -93,8 +96,10 @@ def cholesky(call: CallSite, a: Any, upper: bool = False, check_errors: bool = F
 def _factor(x: Any, upper: bool) -> Any:
     """The triangular factor; PyTorch documents that x is triangular.
 
-    Where an entry of the other triangle is 0, as documented, the derivative with respect to it depends on how the function is continued
-    off the triangular matrices: legitimate are all θ in [0, 1] times what a full matrix would have; ours is 0, since it is not read.
+    Where an entry of the other triangle is 0, as documented, the derivative with respect to it depends on how the
+    function is continued
+    off the triangular matrices: legitimate are all θ in [0, 1] times what a full matrix would have; ours is 0, since
+    it is not read.
     """
     read, rest = (ops.triu(x), ops.tril(x, -1)) if upper else (ops.tril(x), ops.triu(x, 1))
     return read + choice(ops.equal(rest, 0.0), 0.0) * rest
@@ -117,7 +122,9 @@ def cholesky_inverse(call: CallSite, factor: Any, upper: bool = False) -> Any:
 
 
 def _reflectors(v: Any, count: int) -> list[Any]:
-    """The first `count` columns of `v` as Householder vectors: 1 on the diagonal, 0 above it, `v` below.  -> (…, m, 1) each."""
+    """The first `count` columns of `v` as Householder vectors: 1 on the diagonal, 0 above it, `v` below.  -> (…, m,
+    1) each.
+    """
     low = ops.tril(v, -1) + np.eye(*v.shape[-2:])
     return [low[..., :, i : i + 1] for i in range(count)]
 

@@ -1,4 +1,6 @@
-"""Lowerings of normalisations: batch, layer, group and RMS norm, with the statistics that the kernels return beside the result."""
+"""Lowerings of normalisations: batch, layer, group and RMS norm, with the statistics that the kernels return beside
+the result.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ def _inverse_deviation(x: Any, axes: tuple[int, ...], eps: float) -> Any:
 
 
 def _held(*statistics: Any) -> tuple[Any, ...]:
-    """Statistics that PyTorch declares not differentiable: their values are compared, their derivative is that of constants."""
+    """Statistics that PyTorch declares not differentiable: their values are compared, their derivative is that of
+    constants.
+    """
     return tuple(ops.stop_gradient(s) for s in statistics)
 
 
@@ -61,29 +65,57 @@ def _batch_norm(call: CallSite, x: Any, weight: Any, bias: Any, mean: Any, var: 
 
 @lowers("aten::native_batch_norm")
 def native_batch_norm(
-    call: CallSite, x: Any, weight: Any, bias: Any, running_mean: Any, running_var: Any, training: bool, momentum: float, eps: float
+    call: CallSite,
+    x: Any,
+    weight: Any,
+    bias: Any,
+    running_mean: Any,
+    running_var: Any,
+    training: bool,
+    momentum: float,
+    eps: float,
 ) -> Any:
-    """(x - mean) / √(var + ε) · weight + bias for every channel: statistics of the batch, or the running ones, which are data."""
+    """(x - mean) / √(var + ε) · weight + bias for every channel: statistics of the batch, or the running ones, which
+    are data.
+    """
     return _batch_norm(call, x, weight, bias, running_mean, running_var, training, eps)
 
 
 @lowers("aten::_native_batch_norm_legit.default")
 def batch_norm_legit(
-    call: CallSite, x: Any, weight: Any, bias: Any, running_mean: Any, running_var: Any, training: bool, momentum: float, eps: float
+    call: CallSite,
+    x: Any,
+    weight: Any,
+    bias: Any,
+    running_mean: Any,
+    running_var: Any,
+    training: bool,
+    momentum: float,
+    eps: float,
 ) -> Any:
     """As native_batch_norm; the running statistics are written in place."""
     return (*_batch_norm(call, x, weight, bias, running_mean, running_var, training, eps), None, None)
 
 
 @lowers("aten::_native_batch_norm_legit.no_stats")
-def batch_norm_without_running(call: CallSite, x: Any, weight: Any, bias: Any, training: bool, momentum: float, eps: float) -> Any:
+def batch_norm_without_running(
+    call: CallSite, x: Any, weight: Any, bias: Any, training: bool, momentum: float, eps: float
+) -> Any:
     """As native_batch_norm, with the statistics of the batch always."""
     return _batch_norm(call, x, weight, bias, None, None, True, eps)
 
 
 @lowers("aten::_native_batch_norm_legit_functional")
 def batch_norm_functional(
-    call: CallSite, x: Any, weight: Any, bias: Any, running_mean: Any, running_var: Any, training: bool, momentum: float, eps: float
+    call: CallSite,
+    x: Any,
+    weight: Any,
+    bias: Any,
+    running_mean: Any,
+    running_var: Any,
+    training: bool,
+    momentum: float,
+    eps: float,
 ) -> Any:
     """As native_batch_norm; the new running statistics are outputs, constants here."""
     return _batch_norm(call, x, weight, bias, running_mean, running_var, training, eps)
@@ -116,4 +148,3 @@ def group_norm(
     if not x.size:
         return y, None, None
     return _affine(y, weight, bias), ops.mean(blocks, axis=2), _inverse_deviation(blocks, (2,), eps)
-

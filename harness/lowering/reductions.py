@@ -1,6 +1,7 @@
 """Lowerings of reductions: products, extremes, order statistics, moments.
 
-Which entry an order statistic picked is a decision and is read from the recorded indices; at a tie every tied entry is legitimate.
+Which entry an order statistic picked is a decision and is read from the recorded indices; at a tie every tied entry
+is legitimate.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ def one_dimensional(x: Any) -> Any:
 def picked(call: CallSite, x: Any, dim: int, keepdim: bool, value: Callable[[Any], Any]) -> Any:
     """x at the recorded indices (the second output) along `dim`.
 
-    value: what the operation means, on numbers with the axis last. Where PyTorch's own values are not that, its indices are not a choice
+    value: what the operation means, on numbers with the axis last. Where PyTorch's own values are not that, its
+    indices are not a choice
     among ties: an entry that has the right value is taken instead, so that the comparison shows the error.
     """
     if x.ndim == 0:
@@ -41,12 +43,16 @@ def picked(call: CallSite, x: Any, dim: int, keepdim: bool, value: Callable[[Any
 
 
 def _places(numbers: Any, wanted: Any, dim: int) -> Any:
-    """Indices along the last axis at which `numbers` has the wanted values, each used once in turn; the axis put back at `dim`."""
+    """Indices along the last axis at which `numbers` has the wanted values, each used once in turn; the axis put
+    back at `dim`.
+    """
     order, goal = np.argsort(numbers, axis=-1, kind="stable"), np.argsort(wanted, axis=-1, kind="stable")
     if wanted.shape[-1] == numbers.shape[-1]:
         places = np.take_along_axis(order, np.argsort(goal, axis=-1, kind="stable"), -1)
     else:
-        same = (numbers[..., None, :] == wanted[..., :, None]) | (np.isnan(numbers[..., None, :]) & np.isnan(wanted[..., :, None]))
+        same = (numbers[..., None, :] == wanted[..., :, None]) | (
+            np.isnan(numbers[..., None, :]) & np.isnan(wanted[..., :, None])
+        )
         places = np.argmax(same, axis=-1)
     return np.moveaxis(places, -1, dim)
 
@@ -160,8 +166,10 @@ def _sorted(n: Any, descending: bool) -> Any:
 
 
 @lowers("aten::topk")
-def topk(call: CallSite, x: Any, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> Any:  # noqa: A002 - the schema's name
-    """The k greatest (or least) entries along `dim`, those whose indices PyTorch returned; `sorted` False leaves their order open."""
+def topk(call: CallSite, x: Any, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> Any:
+    """The k greatest (or least) entries along `dim`, those whose indices PyTorch returned; `sorted` False leaves
+    their order open.
+    """
     if not sorted:
         return ops.take_along_axis(x, call.outputs[1], axis=dim) if x.ndim else x
     return picked(call, x, dim, True, lambda n: _sorted(n, largest)[..., :k])
@@ -183,7 +191,8 @@ def sort_stable(call: CallSite, x: Any, *, stable: Any = None, dim: int = -1, de
 def median_all(call: CallSite, x: Any) -> Any:
     """The lower median of all entries, NaN if one is (nanmedian: of the entries that are not NaN).
 
-    Legitimate at a tie: every convex combination over the entries equal to the median (each of them is the median of some neighbour).
+    Legitimate at a tie: every convex combination over the entries equal to the median (each of them is the median of
+    some neighbour).
     """
     flat = ops.reshape(x, (-1,))
     if flat.size == 0:

@@ -34,5 +34,7 @@ def logcumsumexp(call: CallSite, x: Any, dim: int) -> Any:
 
 @lowers("aten::cummax", "aten::cummin")
 def running_extreme(call: CallSite, x: Any, dim: int) -> Any:
-    """The largest (smallest) entry so far, as the entry whose index PyTorch returned: at a tie every tied one is legitimate."""
+    """The largest (smallest) entry so far, as the entry whose index PyTorch returned: at a tie every tied one is
+    legitimate.
+    """
     return ops.take_along_axis(x, call.outputs[1], axis=dim) if x.ndim else x

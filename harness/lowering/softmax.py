@@ -50,7 +50,9 @@ def safe_softmax(call: CallSite, x: Any, dim: int, dtype: Any = None) -> Any:
 
 @lowers("aten::_masked_softmax")
 def masked_softmax(call: CallSite, x: Any, mask: Any, dim: Any = None, mask_type: Any = None) -> Any:
-    """softmax along `dim` over the entries where `mask` is False; 0 elsewhere, NaN in a row that is masked as a whole."""
+    """softmax along `dim` over the entries where `mask` is False; 0 elsewhere, NaN in a row that is masked as a
+    whole.
+    """
     mask = np.asarray(mask, dtype=bool)
     if mask.ndim == 2 and x.ndim == 4:
         mask = mask[None, None, :, :] if mask_type == 0 else mask[:, None, None, :]
@@ -87,7 +89,8 @@ def flash_attention(
 ) -> Any:
     """softmax(s q kᵀ + mask) v, and log Σ exp of the scores; s = 1/√(last axis of q) unless given.
 
-    q: (…, n, e), k: (…, m, e), v: (…, m, f) -> (…, n, f), (…, n). Causal: row i sees columns j ≤ i. Heads of k and v may be shared
+    q: (…, n, e), k: (…, m, e), v: (…, m, f) -> (…, n, f), (…, n). Causal: row i sees columns j ≤ i. Heads of k and v
+    may be shared
     by several of q.
     """
     heads = q.shape[1]

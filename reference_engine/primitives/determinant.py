@@ -13,6 +13,7 @@ from ..registry import same_dtype
 from ..tracing import bind
 from .declare import general
 from .inverse import GILES, inv, inverse_numbers
+from .moments import norm
 from .reduction import spread_of
 from .shape import moveaxis, reshape, swap_last
 from .triangular import elimination_variance, square, transposed, well_conditioned
@@ -66,8 +67,8 @@ def _second(a: Any, g: Any) -> Any:
         for j in range(i):
             pairs[..., i, j] = pairs[..., j, i] = np.prod(np.delete(s, (j, i), -1), axis=-1)
     r = -transposed(h) * pairs
-    i = np.arange(n)
-    r[..., i, i] = np.matmul(pairs, np.diagonal(h, 0, -2, -1)[..., None])[..., 0]
+    own = np.arange(n)
+    r[..., own, own] = np.matmul(pairs, np.diagonal(h, 0, -2, -1)[..., None])[..., 0]
     sign = np.linalg.det(u) * np.linalg.det(vt)
     return sign[..., None, None] * np.matmul(u, np.matmul(r, vt))
 
@@ -83,9 +84,22 @@ def _det_vjp(g: Any, y: Any, a: Any) -> Any:
     return reshape(g, (*g.shape, 1, 1)) * bind("cofactors", a)
 
 
+# Below this share of ‖A‖ ‖cof A‖ the determinant is rounding alone (128 roundings), and the inverse no formula for
+# anything.
+SINGULAR = 2.0**-46
+
+
 def _det_lossy(g: Any, y: Any, a: Any) -> Any:
-    """g det(A) A⁻ᵀ: the same by way of the inverse, off by the condition number, of no use where A is singular."""
-    return reshape(g * y, (*g.shape, 1, 1)) * swap_last(inv(a))
+    """g det(A) A⁻ᵀ: the same by way of the inverse, off by the condition number; the cofactors where A is nearly
+    singular.
+    """
+    cofactors = bind("cofactors", a)
+    size = norm(a, axis=(-1, -2)) * norm(cofactors, axis=(-1, -2))
+    usable = bind("greater", bind("abs", y), SINGULAR * size)
+    usable = bind("broadcast_to", reshape(usable, (*y.shape, 1, 1)), shape=a.shape)
+    safe = bind("where", usable, a, np.eye(a.shape[-1]))
+    by_inverse = reshape(y, (*y.shape, 1, 1)) * swap_last(inv(safe))
+    return reshape(g, (*g.shape, 1, 1)) * bind("where", usable, by_inverse, cofactors)
 
 
 determinant = general(
@@ -119,7 +133,8 @@ general(
     lambda a: (a.shape, same_dtype(a)),
     lambda g, y, a: bind("second_cofactors", a, g),
     torch=lambda names, params: (
-        f"torch.func.vmap(torch.func.grad(torch.linalg.det))({names[0]}.reshape(-1, *{names[0]}.shape[-2:])).reshape({names[0]}.shape)"
+        "(lambda x: torch.func.vmap(torch.func.grad(torch.linalg.det))(x.reshape(-1, *x.shape[-2:]))"
+        f".reshape(x.shape))({names[0]})"
     ),
     source=LAPLACE,
     accumulates=spread_of(_cofactor_variance, lambda a: 2),

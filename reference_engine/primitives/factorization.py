@@ -1,4 +1,6 @@
-"""Cholesky, LU and QR factors. A result of two factors is packed into one array, so that its rounding is declared entry by entry."""
+"""Cholesky, LU and QR factors. A result of two factors is packed into one array, so that its rounding is declared
+entry by entry.
+"""
 
 from __future__ import annotations
 
@@ -158,7 +160,9 @@ def _qr_vjp(g: Any, y: Any, a: Any) -> Any:
 
 
 def _qr_variance(a: Any) -> Any:
-    """Columnwise backward error ‖a_j‖ √n (Higham, th. 19.4): δQ = E R⁻¹ and its rotation within Q, δR = QᵀE and a rotation of R."""
+    """Columnwise backward error ‖a_j‖ √n (Higham, th. 19.4): δQ = E R⁻¹ and its rotation within Q, δR = QᵀE and a
+    rotation of R.
+    """
     m, n = a.shape[-2:]
     y = _qr(a)
     q2, r2 = np.abs(y[..., :m, :]) ** 2, np.abs(y[..., m:, :]) ** 2
@@ -175,7 +179,10 @@ general(
     _qr,
     lambda a: ((*a.shape[:-2], a.shape[-2] + a.shape[-1], a.shape[-1]), same_dtype(a)),
     _qr_vjp,
-    torch="(lambda q, r: (lambda s: torch.cat([q * s.unsqueeze(-2), r * s.unsqueeze(-1)], -2))(r.diagonal(0, -2, -1).sign()))(*torch.linalg.qr({0}))",
+    torch=(
+        "(lambda q, r: (lambda s: torch.cat([q * s.unsqueeze(-2), r * s.unsqueeze(-1)], -2))"
+        "(r.diagonal(0, -2, -1).sign()))(*torch.linalg.qr({0}))"
+    ),
     source=SEEGER,
     accumulates=spread_of(_qr_variance, lambda a: 2),
     draw=lambda pool: _draw_qr(pool),
@@ -191,12 +198,14 @@ def _draw_qr(pool: Any) -> Any:
 def qr(a: Any) -> tuple[Any, Any]:
     """(Q, R): A = Q R with QᵀQ = I and R upper triangular with a diagonal ≥ 0.
 
-    a: (…, m, n), m ≥ n -> (…, m, n), (…, n, n). Raises ShapeError for m < n: factor the first m columns, and multiply the others by Qᵀ.
+    a: (…, m, n), m ≥ n -> (…, m, n), (…, n, n). Raises ShapeError for m < n: factor the first m columns, and
+    multiply the others by Qᵀ.
     """
     a = shaped(a)
     if a.ndim < 2 or a.shape[-2] < a.shape[-1]:
         raise ShapeError(
-            f"qr: a.shape={a.shape}; accepted are matrices with at least as many rows as columns. Factor the first columns alone."
+            f"qr: a.shape={a.shape}; accepted are matrices with at least as many rows as columns. "
+            "Factor the first columns alone."
         )
     q, r = split_rows(bind("qr", a), a.shape[-2], a.shape[-1])
     return q, r

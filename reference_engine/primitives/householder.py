@@ -34,7 +34,9 @@ def _product(v: Any, tau: Any) -> Any:
 
 
 def _product_variance(v: Any, tau: Any) -> Any:
-    """Each reflection rounds the vector, the product vᵀx with its running sums, and what is subtracted, and passes on what was there."""
+    """Each reflection rounds the vector, the product vᵀx with its running sums, and what is subtracted, and passes
+    on what was there.
+    """
     low, m = _vectors(v), v.shape[-2]
     y = np.broadcast_to(np.eye(*v.shape[-2:]), v.shape) * 1.0
     total = np.zeros(v.shape)
@@ -120,9 +122,11 @@ def _draw(pool: Any) -> Any:
 
 
 def householder_product(v: Any, tau: Any) -> Any:
-    """The first n columns of H_1 … H_k, H_i = I - τ_i v_i v_iᵀ; v_i is column i of v below the diagonal, 1 on it, 0 above.
+    """The first n columns of H_1 … H_k, H_i = I - τ_i v_i v_iᵀ; v_i is column i of v below the diagonal, 1 on it, 0
+    above.
 
-    v: (…, m, n), tau: (…, k), 1 ≤ k ≤ n ≤ m -> (…, m, n). What stands on and above the diagonal of v is not read. Raises ShapeError.
+    v: (…, m, n), tau: (…, k), 1 ≤ k ≤ n ≤ m -> (…, m, n). What stands on and above the diagonal of v is not read.
+    Raises ShapeError.
     """
     v, tau = shaped(v), shaped(tau)
     fits = v.ndim >= 2 and tau.ndim == v.ndim - 1 and tau.shape[:-1] == v.shape[:-2]

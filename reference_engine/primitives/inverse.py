@@ -155,7 +155,9 @@ def _draw_pinv(pool: Any) -> Any:
 
 
 def pinv(a: Any) -> Any:
-    """The Moore-Penrose inverse; its derivative is that of constant rank.  a: (…, n, m) -> (…, m, n). Raises ShapeError."""
+    """The Moore-Penrose inverse; its derivative is that of constant rank.  a: (…, n, m) -> (…, m, n). Raises
+    ShapeError.
+    """
     a = shaped(a)
     if a.ndim < 2:
         raise ShapeError(f"pinv: a.shape={a.shape}; accepted are matrices, (…, n, m). Reshape it.")

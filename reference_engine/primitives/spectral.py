@@ -1,7 +1,8 @@
 """Eigenvalues of symmetric matrices and singular values, with vectors whose signs are given from outside.
 
-A vector is defined up to its sign only: the caller passes vectors whose direction decides it. Where values repeat, the vectors among
-them are not defined at all; what a function that does not depend on that choice needs is the derivative without those terms.
+A vector is defined up to its sign only: the caller passes vectors whose direction decides it. Where values repeat, the
+vectors among them have no derivative, nor have the values a second one; where a singular value is 0, neither have its
+vectors: 1/0 times what depends on them, infinite or NaN.
 """
 
 from __future__ import annotations
@@ -28,10 +29,10 @@ def _signs(v: Any, direction: Any) -> Any:
 
 
 def _inverse_gaps(w: Any) -> Any:
-    """1/(w_j - w_i) at i, j; 0 where the two are equal, on the diagonal too.  w: (…, n) -> (…, n, n)."""
+    """1/(w_j - w_i) at i, j: infinite where the two are equal, 0 on the diagonal.  w: (…, n) -> (…, n, n)."""
+    own = np.eye(w.shape[-1], dtype=bool)
     gap = expand_dims(w, -2) - expand_dims(w, -1)
-    same = bind("equal", gap, 0.0)
-    return bind("where", same, 0.0, bind("reciprocal", bind("where", same, 1.0, gap)))
+    return bind("where", own, 0.0, bind("reciprocal", bind("where", own, 1.0, gap)))
 
 
 def _gaps2(w: Any) -> Any:
@@ -72,7 +73,8 @@ general(
     _eigh_vjp,
     CONSTANT,
     torch=(
-        "(lambda w, v, d: torch.cat([w.unsqueeze(-2), v * torch.where((v * d).sum(-2, keepdim=True) < 0, -1.0, 1.0)], -2))"
+        "(lambda w, v, d: torch.cat([w.unsqueeze(-2), "
+        "v * torch.where((v * d).sum(-2, keepdim=True) < 0, -1.0, 1.0)], -2))"
         "(*torch.linalg.eigh(0.5 * ({0} + {0}.mT)), {1})"
     ),
     source=f"{GILES}, sec. 3.1",
@@ -81,21 +83,42 @@ general(
 )
 
 
-def _draw_eigh(pool: Any) -> Any:
+general(
+    "eigvalsh",
+    lambda a: np.linalg.eigvalsh(0.5 * (a + transposed(a))),
+    lambda a: (a.shape[:-1], same_dtype(a)),
+    lambda g, y, a: _outer_sum(split_rows(bind("eigh", a, np.ones(a.shape)), 1, a.shape[-1])[1], g, None),
+    torch="torch.linalg.eigvalsh(0.5 * ({0} + {0}.mT))",
+    source=f"{GILES}, sec. 3.1",
+    accumulates=spread_of(lambda a: _eigh_variance(a, np.ones(a.shape))[..., 0, :], lambda a: 2),
+    draw=lambda pool: eigh(_spaced(pool))[0],
+)
+
+
+def _outer_sum(u: Any, weights: Any, v: Any) -> Any:
+    """Σ_i weight_i u_i v_iᵀ (v None: u again)."""
+    return bind("matmul", u * expand_dims(weights, -2), swap_last(u if v is None else v))
+
+
+def _spaced(pool: Any) -> Any:
+    """A drawn square matrix whose eigenvalues and singular values lie well apart."""
     n = pool.integer(1, 3)
-    return pool.choice(eigh(well_conditioned(pool, n) + np.diag(np.arange(n) * 4.0)))
+    return well_conditioned(pool, n) + np.diag(np.arange(n) * 4.0)
+
+
+def _draw_eigh(pool: Any) -> Any:
+    return eigh(_spaced(pool))[1]
 
 
 def eigh(a: Any, direction: Any = None) -> tuple[Any, Any]:
     """(w, V) with (A + Aᵀ)/2 = V diag(w) Vᵀ, w rising; the columns of V point the way of those of `direction`.
 
     a: (…, n, n) -> (…, n), (…, n, n). Raises ShapeError unless the matrices are square. Where eigenvalues repeat, the
-    derivative is that of functions which do not depend on the choice of vectors.
+    vectors have no derivative.
     """
     a = square("eigh", a)
     direction = np.ones(a.shape) if direction is None else direction
-    w, v = split_rows(bind("eigh", a, direction), 1, a.shape[-1])
-    return squeeze(w, -2), v
+    return bind("eigvalsh", a), split_rows(bind("eigh", a, direction), 1, a.shape[-1])[1]
 
 
 def _svd(a: Any, direction: Any) -> Any:
@@ -108,7 +131,7 @@ def _svd(a: Any, direction: Any) -> Any:
 def _svd_vjp(g: Any, y: Any, a: Any, direction: Any) -> Any:
     """Ā = U [diag S̄ + (F ∘ (P - Pᵀ)) S + S (F ∘ (Q - Qᵀ))] Vᵀ + (I - UUᵀ) Ū S⁻¹ Vᵀ + U S⁻¹ V̄ᵀ (I - VVᵀ).
 
-    P = UᵀŪ, Q = VᵀV̄, F_ij = 1/(s_j² - s_i²). Singular values 0 leave their vectors undefined: those terms are left out.
+    P = UᵀŪ, Q = VᵀV̄, F_ij = 1/(s_j² - s_i²).
     """
     m, n = a.shape[-2:]
     (u, s, v), (gu, gs, gv) = split_rows(y, m, 1, n), split_rows(g, m, 1, n)
@@ -116,14 +139,12 @@ def _svd_vjp(g: Any, y: Any, a: Any, direction: Any) -> Any:
     f = _inverse_gaps(flat * flat)
     p, q = bind("matmul", swap_last(u), gu), bind("matmul", swap_last(v), gv)
     inner = f * (p - swap_last(p)) * s + swap_last(s) * (f * (q - swap_last(q))) + diag_embed(squeeze(gs, -2))
-    zero = bind("equal", s, 0.0)
-    inverse = bind("where", zero, 0.0, bind("reciprocal", bind("where", zero, 1.0, s)))
     left = bind("matmul", u, inner)
     if m > n:
-        left = left + (gu - bind("matmul", u, p)) * inverse
+        left = left + (gu - bind("matmul", u, p)) / s
     result = bind("matmul", left, swap_last(v))
     if n > m:
-        result = result + bind("matmul", u * inverse, swap_last(gv - bind("matmul", v, q)))
+        result = result + bind("matmul", u / s, swap_last(gv - bind("matmul", v, q)))
     return result
 
 
@@ -162,10 +183,31 @@ general(
 )
 
 
+def _svdvals_vjp(g: Any, y: Any, a: Any) -> Any:
+    """Ā = U diag(g) Vᵀ.  Legitimate where a singular value is 0: any sign of its term, which has a kink there."""
+    m, n = a.shape[-2:]
+    u, _, v = split_rows(bind("svd", a, np.ones((*a.shape[:-1], min(m, n)))), m, 1, n)
+    return _outer_sum(u, g, v)
+
+
+general(
+    "svdvals",
+    lambda a: np.linalg.svd(a, compute_uv=False),
+    lambda a: ((*a.shape[:-2], min(a.shape[-2:])), same_dtype(a)),
+    _svdvals_vjp,
+    torch="torch.linalg.svdvals({0})",
+    source=SEEGER,
+    accumulates=spread_of(
+        lambda a: _svd_variance(a, np.ones((*a.shape[:-1], min(a.shape[-2:]))))[..., a.shape[-2], :], lambda a: 2
+    ),
+    draw=lambda pool: svd(_spaced(pool))[1],
+)
+
+
 def _draw_svd(pool: Any) -> Any:
-    n = pool.integer(1, 3)
-    a = well_conditioned(pool, n) + np.diag(np.arange(n) * 4.0)
-    return pool.choice(svd(a[..., : pool.integer(1, n)]))
+    a = _spaced(pool)
+    u, _, v = svd(a[..., : pool.integer(1, a.shape[-1])])
+    return pool.choice((u, v))
 
 
 def svd(a: Any, direction: Any = None) -> tuple[Any, Any, Any]:
@@ -178,8 +220,8 @@ def svd(a: Any, direction: Any = None) -> tuple[Any, Any, Any]:
         raise ShapeError(f"svd: a.shape={a.shape}; accepted are matrices, (…, m, n). Reshape it.")
     m, n = a.shape[-2:]
     direction = np.ones((*a.shape[:-1], min(m, n))) if direction is None else direction
-    u, s, v = split_rows(bind("svd", a, direction), m, 1, n)
-    return u, squeeze(s, -2), v
+    u, _, v = split_rows(bind("svd", a, direction), m, 1, n)
+    return u, bind("svdvals", a), v
 
 
 __all__ = ["eigh", "svd"]

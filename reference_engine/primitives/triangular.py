@@ -51,8 +51,8 @@ def system_aval(name: str) -> Any:
     def infer(a: Any, b: Any, **params: Any) -> Any:
         if b.ndim < 2 or a.shape[-1] != b.shape[-2]:
             raise ShapeError(
-                f"{name}: a.shape={a.shape} has {a.shape[-1]} unknowns but b.shape={b.shape}; accepted is b with as many rows, "
-                "(…, n, k). Reshape a vector to (n, 1)."
+                f"{name}: a.shape={a.shape} has {a.shape[-1]} unknowns but b.shape={b.shape}; accepted is b with as "
+                "many rows, (…, n, k). Reshape a vector to (n, 1)."
             )
         batch = broadcast_shapes(name, a.shape[:-2], b.shape[:-2])
         return (*batch, *b.shape[-2:]), np.result_type(a.dtype, b.dtype)
