@@ -7,6 +7,7 @@ from __future__ import annotations
 import time
 import traceback
 import warnings
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +24,9 @@ from .rows import Rows
 from .scripts import script_of_call
 
 SECOND_ORDER_SAMPLES = 2  # samples of an entry above order 1, unless asked otherwise
+TRACED = (
+    2  # samples of an entry, mode and verdict that are traced to one operation; the others are rows of the same finding
+)
 BLOCK = 20  # generated programs in one block; fixed, so that counts do not depend on the number of workers
 
 
@@ -97,7 +101,7 @@ def _opinfo(unit: Unit, result: UnitResult) -> None:
         )
         result.coverage.append(_coverage(entry.name, result.rows, {"PyTorch's samples could not be made"}))
         return
-    localised: set[tuple[str, str]] = set()
+    traced: Counter[tuple[str, str]] = Counter()
     for number, subject in subjects:
         result.programs += 1
         for mode in unit.modes:
@@ -123,22 +127,17 @@ def _opinfo(unit: Unit, result: UnitResult) -> None:
             result.rows += rows.rows
             wrong = [r for r in rows.rows if r["verdict"] in ("mismatch", "raised", "accepted", "crashed")]
             if wrong:
-                result.candidates += _candidates(entry.name, number, subject, found, mode, rows, wrong, localised)
+                row = max(wrong, key=lambda r: (r["verdict"] == "mismatch", r.get("z") or 0.0))
+                traced[mode, row["verdict"]] += 1
+                if traced[mode, row["verdict"]] <= TRACED:
+                    result.candidates += _candidates(entry.name, number, subject, found, mode, row)
     result.coverage.append(_coverage(entry.name, result.rows, reasons | {f"{m}: {w}" for m, w in declined.items()}))
 
 
 def _candidates(
-    name: str,
-    number: int,
-    subject: Subject,
-    found: Found,
-    mode: str,
-    rows: Rows,
-    wrong: list[dict[str, Any]],
-    localised: set[tuple[str, str]],
+    name: str, number: int, subject: Subject, found: Found, mode: str, worst: dict[str, Any]
 ) -> list[Candidate]:
     """A finding for the single operation that is wrong, or for the sample as a whole where no single one is."""
-    worst = max(wrong, key=lambda r: (r["verdict"] == "mismatch", r.get("z") or 0.0))
     recording, seen = found.recording, found.seen
     result = []
     if worst["verdict"] == "mismatch" and recording is not None and seen is not None:
@@ -147,7 +146,6 @@ def _candidates(
             alone_recording = single.recording
             assert alone_recording is not None
             case = call_to_json(recording, call, set(seen.tracers), mode, subject.seed)
-            localised.add((call.qualified, mode))
             script = script_of_call(alone_recording, single.seen, alone, mode, row) if single.seen is not None else ""
             result.append(_candidate(name, call.qualified, mode, row, 1, elements(alone), case, script, call.where))
     if not result:
