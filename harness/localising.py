@@ -9,6 +9,7 @@ import torch
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from .comparing import Found, Subject, compare_forward_modes, compare_reverse
+from .errors import TheirsRaised, UsageError
 from .recording import Call, Recording, Ref
 from .rows import Rows
 from .witnessing import Witnessed
@@ -64,6 +65,9 @@ def suspects(
             continue
         tried.add(key)
         rows = Rows(call.qualified, seed=seed)
-        found = compare_reverse(subject, rows) if mode == "R" else compare_forward_modes(subject, rows, mode)
+        try:
+            found = compare_reverse(subject, rows) if mode == "R" else compare_forward_modes(subject, rows, mode)
+        except (TheirsRaised, UsageError):  # a call that cannot be asked alone (no floating result, needs its context)
+            continue
         if any(r["verdict"] == "mismatch" for r in rows.rows):
             yield call, subject, found, rows
