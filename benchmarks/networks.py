@@ -126,8 +126,7 @@ def by_shifts(x: Any, w: Any) -> Any:
 
 
 def transformer(batch: int = 8, length: int = 32, width: int = 64, heads: int = 4) -> Network:
-    """One block: attention of normalised rows added to x, then a layer of four times the width with tanh; mean square.
-    """
+    """One block: attention of normalised rows added to x, then a layer of four times the width; mean square."""
     rng = np.random.default_rng(2)
     x, target = rng.standard_normal((2, batch, length, width))
     hidden, part = 4 * width, width // heads

@@ -23,6 +23,7 @@ Observer = Callable[[Primitive, Equation, list[Any], Any], Any]
 # into an array that leaves the plan and is used again once nobody else holds it.
 FRESH, BUFFER, DONOR, RESULT = range(4)
 LEAST_BYTES = 2048  # smaller results are not worth a buffer: NumPy keeps small memory at hand itself
+ALIGNMENT = 64  # bytes; one cache line, and what the widest vector instructions like
 ONLY_OURS = 2  # references to an array that only the workspace holds: its list, and the argument of getrefcount
 
 
@@ -117,7 +118,9 @@ class Plan:
         try:
             return self._spare.pop()
         except IndexError:
-            buffers = [np.empty(size, np.uint8) for size in self._buffers]
+            starts = np.cumsum([0, *[-(-size // ALIGNMENT) * ALIGNMENT for size in self._buffers]]).tolist()
+            block = np.empty(starts[-1], np.uint8)  # one block: NumPy asks for huge pages where it is large
+            buffers = [block[at : at + size] for at, size in zip(starts, self._buffers, strict=False)]
         workspace: list[Array | None] = []
         for at in self._layout:
             if at is None:

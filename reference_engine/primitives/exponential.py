@@ -204,7 +204,9 @@ def _tanh_slope(y: Any, x: Any, out: Any = None) -> Any:
     np.subtract(1.0, s, out=s)
     small = np.flatnonzero(s < SLOPE_TO_REPAIR)
     if small.size:
-        e = np.exp(-2.0 * np.abs(np.broadcast_to(x, s.shape).ravel()[small]))
+        e = np.abs(np.broadcast_to(x, s.shape).ravel()[small])
+        e *= -2.0
+        np.exp(e, out=e)
         s.reshape(-1)[small] = 4.0 * e / np.square(1.0 + e)
     return s
 
