@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 from torch.utils._pytree import tree_map
 
+from ..reference_engine import ops
 from ..reference_engine.errors import EngineError
 from ..reference_engine.program import Equation, Program, Variable
 from ..reference_engine.tracing import Builder, Tracer
@@ -161,8 +163,6 @@ def behind(recording: Recording, outputs: list[int], stops: set[int], sequence: 
 
 
 def _is_custom(node: Any) -> bool:
-    import torch
-
     return isinstance(node, torch.autograd.function.BackwardCFunction)
 
 
@@ -182,7 +182,7 @@ def _lower(seen: Witnessed, number: int, call: Call) -> None:
         )
 
         def argument(a: Any) -> Any:
-            return _argument(seen, a.index) if isinstance(a, Ref) else a
+            return _promoted(seen, a.index, first.dtype) if isinstance(a, Ref) else a
 
         try:
             results = lowering(site, *tree_map(argument, call.args), **tree_map(argument, call.kwargs))
@@ -207,6 +207,21 @@ def _lower(seen: Witnessed, number: int, call: Call) -> None:
                 _enter(seen, o)
                 seen.opaque.append(seen.tracers[o].variable)
     seen.spans[number] = (start, len(seen.builder.equations))
+
+
+def _promoted(seen: Witnessed, index: int, dtype: torch.dtype) -> Any:
+    """An argument of a call whose result has `dtype`: one that is held in a coarser one is converted first.
+
+    The number stays, but PyTorch rounds its cotangent to the coarser one, as `cast` says.
+    """
+    argument, recorded = _argument(seen, index), seen.recording.variables[index]
+    if index not in seen.tracers or not recorded.is_float or not (dtype.is_floating_point or dtype.is_complex):
+        return argument
+    if torch.finfo(recorded.dtype).eps <= torch.finfo(dtype).eps:
+        return argument
+    converted = ops.cast(argument)
+    seen.values[converted.variable] = recorded.value
+    return converted
 
 
 def _number(seen: Witnessed, argument: Any) -> Any:

@@ -1,8 +1,9 @@
 """Lowerings of embedding tables and bags of their rows.
 
-Two parameters change PyTorch's gradient on purpose, not the value: padding_idx (its row gets none) and
-scale_grad_by_freq (a row's gradient is divided by
-how often it is used). The meaning here is the derivative of the value; both are documented conventions of PyTorch.
+Two parameters change PyTorch's gradient on purpose, not the value. padding_idx: its row gets no gradient; the meaning
+here stays the derivative of the value, and PyTorch's answer is a documented convention. scale_grad_by_freq: the
+gradient of a row is divided by how often the row is used in this call; that is the parameter's whole meaning, so it is
+followed here.
 """
 
 from __future__ import annotations
@@ -18,10 +19,27 @@ from .table import CallSite, lowers
 SUM, MEAN, MAX = 0, 1, 2
 
 
+def rows_of(weight: Any, indices: Any, scale_grad_by_freq: bool) -> Any:
+    """weight[indices]; with scale_grad_by_freq the derivative of each row is divided by how often it occurs."""
+    values = ops.embedding(weight, indices)
+    if not scale_grad_by_freq or indices.size == 0:
+        return values
+    share = 1.0 / np.bincount(indices.ravel())[indices]
+    still = ops.stop_gradient(values)
+    return ops.add(still, ops.multiply(ops.subtract(values, still), share[..., None]))
+
+
 @lowers("aten::embedding")
-def embedding(call: CallSite, weight: Any, indices: Any, *_: Any) -> Any:
+def embedding(
+    call: CallSite,
+    weight: Any,
+    indices: Any,
+    padding_idx: int = -1,
+    scale_grad_by_freq: bool = False,
+    sparse: bool = False,
+) -> Any:
     """weight[indices]."""
-    return ops.embedding(weight, np.asarray(indices))
+    return rows_of(weight, np.asarray(indices), scale_grad_by_freq)
 
 
 @lowers("aten::_embedding_bag", "aten::_embedding_bag_forward_only")
@@ -49,7 +67,7 @@ def embedding_bag(
     counts = np.bincount(bag, minlength=bags)
     if mode == MAX:
         return (_greatest(call, weight, rows, bag, counts), None, None, None)
-    values = ops.embedding(weight, rows)
+    values = rows_of(weight, rows, scale_grad_by_freq)
     if per_sample_weights is not None:
         values = ops.multiply(values, ops.reshape(ops.take(per_sample_weights, used, axis=0), (-1, 1)))
     total = ops.index_add(np.zeros(call.shape), bag, values, axis=0)

@@ -56,8 +56,8 @@ def narrow(call: CallSite, x: Any, dim: int, start: int, length: int) -> Any:
 
 
 @lowers(
-    "aten::split.Tensor", "aten::split_copy.Tensor", "aten::unsafe_split.Tensor", "aten::split_with_sizes", "aten::split_with_sizes_copy",
-    "aten::unsafe_split_with_sizes",
+    "aten::split.Tensor", "aten::split_copy.Tensor", "aten::unsafe_split.Tensor",
+    "aten::split_with_sizes", "aten::split_with_sizes_copy", "aten::unsafe_split_with_sizes",
 )  # fmt: skip
 def split(call: CallSite, x: Any, sizes: Any, dim: int = 0) -> Any:
     """x cut along `dim` into parts of the recorded lengths; one number in `sizes` is the length of all but the last."""
@@ -213,15 +213,10 @@ def fill_with(call: CallSite, x: Any, value: Any) -> Any:
 # Writes into a part: what is overwritten has derivative 0.
 
 
-def written(x: Any, index: tuple[Any, ...], values: Any) -> Any:
-    """x after x[index] = values."""
-    return ops.put(x, index, values)
-
-
 @lowers("aten::select_scatter")
 def select_scatter(call: CallSite, x: Any, src: Any, dim: int, index: int) -> Any:
     """x with its part at `index` along `dim` replaced."""
-    return written(x, part(x.ndim, dim, int(index)), src)
+    return ops.put(x, part(x.ndim, dim, int(index)), src)
 
 
 @lowers("aten::slice_scatter")
@@ -229,7 +224,7 @@ def slice_scatter(
     call: CallSite, x: Any, src: Any, dim: int = 0, start: Any = None, end: Any = None, step: int = 1
 ) -> Any:
     """x with x[start:end:step] along `dim` replaced."""
-    return written(x, part(x.ndim, dim, slice(start, end, step)), src)
+    return ops.put(x, part(x.ndim, dim, slice(start, end, step)), src)
 
 
 @lowers("aten::diagonal_scatter")
@@ -259,7 +254,7 @@ def _entries(operation: str, x: Any, geometry: Any, size: Any, stride: Any, offs
     place = np.full(max(held.max(initial=-1), wanted.max(initial=-1)) + 1, -1, dtype=np.int64)
     if np.unique(held).size != held.size:
         raise NotCovered(
-            f"{operation}: the argument overlaps itself (stride {geometry[1]}): an entry of storage is several of its entries"
+            f"{operation}: the argument overlaps itself (stride {geometry[1]}), so storage is several of its entries"
         )
     place[held] = np.arange(held.size)
     entries = place[wanted]
