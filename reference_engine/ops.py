@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .primitives.activation import gelu, gelu_tanh, mish
+from .primitives.alignment import ctc
 from .primitives.arithmetic import (
     abs,
     add,

@@ -2,6 +2,7 @@
 
 from . import (  # noqa: F401
     activation,
+    alignment,
     arithmetic,
     blending,
     cast,

@@ -119,3 +119,16 @@ def test_second_derivatives_of_the_squared_error_agree_where_two_directions_canc
     """2 (ȧ - ḃ) is formed as 2 ȧ - 2 ḃ by PyTorch; 1000 random directions include close ones."""
     x = torch.zeros(1000, dtype=torch.float64)
     assert check(F.mse_loss, (x, x + 1), modes=(mode,)).verdict == "agree"
+
+
+def test_the_gradient_of_ctc_is_minus_the_posterior_where_pytorch_adds_the_probabilities():
+    """One step, one label: -log p has slope -1 at that label; PyTorch's is exp(log p) - 1 and exp(log p) elsewhere."""
+    log_probs = torch.log(torch.tensor([[[0.2, 0.5, 0.3]]], dtype=torch.float64))
+
+    def fn(x):
+        return F.ctc_loss(x, torch.tensor([[1]]), torch.tensor([1]), torch.tensor([1]), reduction="sum")
+
+    result = check(fn, log_probs)
+    assert result.verdict == "mismatch"
+    behind_softmax = check(lambda x: fn(x.log_softmax(2)), log_probs).frame
+    assert behind_softmax["verdict"].iloc[-1] == "agree"  # the last row is the end-to-end gradient
