@@ -50,7 +50,8 @@ def untouched(module: torch.nn.Module | None) -> Iterator[None]:
                 m.training = training
             for t, value, grad, grad_value, requires_grad in saved:
                 if not _same_bits(t.detach(), value):
-                    t.detach().copy_(value)
+                    # through .data: the version must not change, a recorded graph may have saved running statistics
+                    t.data.copy_(value)
                 if t.is_leaf and t.requires_grad != requires_grad:
                     t.requires_grad_(requires_grad)
                 if t.is_leaf:

@@ -14,14 +14,14 @@ from .shape import swap_last
 from .triangular import square, well_conditioned
 
 HIGHAM = "Higham, Functions of Matrices, 2008, sec. 10.3 (scaling and squaring) and eq. 3.16 (block matrix)"
-# Coefficients of the diagonal Padé approximant of degree 13, and the norm below which it is accurate (Higham, table
-# 10.2).
+# Coefficients of the diagonal Padé approximant of degree 13 (Higham, table 10.2, accurate up to a norm of 5.37).
+# Matrices are scaled to a norm of at most 1, where its denominator is well conditioned.
 PADE = (
     64764752532480000.0, 32382376266240000.0, 7771770303897600.0, 1187353796428800.0, 129060195264000.0,
     10559470521600.0,
     670442572800.0, 33522128640.0, 1323241920.0, 40840800.0, 960960.0, 16380.0, 182.0, 1.0,
 )  # fmt: skip
-PADE_RADIUS = 5.371920351148152
+PADE_RADIUS = 1.0
 
 
 def _squarings(a: Any) -> int:
