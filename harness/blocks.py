@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import traceback
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from .comparing import record
 from .drawn import Case
 from .emit import compiled, emit
 from .errors import CaseError
+from .explaining import Explanation, explanations
 from .findings import Candidate
-from .generated import (
-    Located,
-    compare_case,
-    counted,
-    draw_cases,
-    in_precision,
-    localise,
-    single_equations,
-    subject_of,
-    torch_function,
-)
-from .localising import suspects
+from .generated import compare_case, counted, draw_cases, in_precision, single_equations, torch_function
 from .rows import Rows
 from .scripts import answers_of, random_directions, script_of_program
 from .strategies import expressions, networks, programs, steps
@@ -72,72 +62,58 @@ def _compare(name: str, case: Case, mode: str, dtype: str, seed: int, result: Un
         rows.add(mode=mode, verdict="crashed", dtype=dtype, quantity="derivative", message=text)
     wrong = [r for r in rows.rows if r["verdict"] in WRONG]
     if wrong:
-        mismatch = any(r["verdict"] == "mismatch" for r in wrong)
-        located = localise(case, mode, dtype, seed) if mismatch else None
-        raising = None if mismatch else _raising(case, mode, dtype, seed)
-        candidate = _candidate(case, mode, dtype, seed, wrong, located, raising)
+        found = _candidates(case, mode, dtype, seed, wrong)
         for r in wrong:
-            if r["verdict"] == candidate.verdict and r["program"] == "whole":
-                r["op"] = candidate.op
-        result.candidates.append(candidate)
+            if r["verdict"] == found[0].verdict and r["program"] == "whole":
+                r["op"] = found[0].op
+        result.candidates += found
     result.rows += rows.rows
 
 
-def _candidate(
-    case: Case,
-    mode: str,
-    dtype: str,
-    seed: int,
-    wrong: Sequence[dict[str, Any]],
-    located: Located | None,
-    raising: Case | None,
-) -> Candidate:
-    """The one operation that is wrong where there is one; otherwise the program as a whole."""
+def _candidates(case: Case, mode: str, dtype: str, seed: int, wrong: Sequence[dict[str, Any]]) -> list[Candidate]:
+    """One candidate for every operation that is wrong on its own; for the program as a whole where none is."""
     row = max(wrong, key=lambda r: (r["verdict"] == "mismatch", r.get("z") or 0.0))
-    smallest = raising or (case if located is None else located.case)
+    composed = Explanation("composition", "composition", mode, case, row.get("message") or "")
+    if row["verdict"] == "mismatch":
+        differ = [r for r in wrong if r["verdict"] == "mismatch" and r["program"] == "whole"]
+        only_nan = all(not math.isfinite(r["torch_value"]) for r in differ)
+        found = explanations(case, mode, dtype, seed, only_nan) or [composed]
+    else:
+        raising = _raising(case, mode, dtype, seed)
+        name = "composition" if raising is None else torch_function(raising.program.equations[-1])
+        found = [Explanation(name, name, mode, raising or case, composed.note)]
+    return [_candidate(e, mode, dtype, seed, row) for e in found]
+
+
+def _candidate(e: Explanation, mode: str, dtype: str, seed: int, row: dict[str, Any]) -> Candidate:
+    asked = mode if e.asked == "0" else e.asked
     script = ""
     if row["verdict"] == "mismatch":
-        script = script_of_program(smallest.program, smallest.inputs, mode, dtype, seed)
-    operation, culprit = "composition", row.get("culprit") or "composition"
-    if located is not None:
-        operation, culprit = _named(located, seed)
-    elif raising is not None:
-        operation = culprit = torch_function(raising.program.equations[-1])
+        script = script_of_program(e.case.program, e.case.inputs, asked, dtype, seed)
     return Candidate(
-        op=operation,
-        culprit=culprit,
+        op=e.op,
+        culprit=e.culprit,
         mode=mode,
         runner="autograd",
         dtype=dtype,
         verdict=row["verdict"],
         z=row.get("z", float("nan")),
-        equations=smallest.operations,
-        elements=smallest.elements,
-        torch_value=row.get("torch_value", float("nan")),
-        right_value=row.get("reference_value", float("nan")),
-        note=row.get("message") or "",
+        equations=e.case.operations,
+        elements=e.case.elements,
+        torch_value=row.get("torch_value", float("nan")) if e.torch_value is None else e.torch_value,
+        right_value=row.get("reference_value", float("nan")) if e.right_value is None else e.right_value,
+        note=e.note or row.get("message") or "",
         case={
             "format": 1,
             "kind": "generated",
-            "mode": mode,
+            "mode": asked or "R",  # mode R compares values too
             "dtype": dtype,
             "seed": seed,
-            "culprit": culprit,
-            **smallest.to_json(),
+            "culprit": e.culprit,
+            **e.case.to_json(),
         },
         script=script,
     )
-
-
-def _named(located: Located, seed: int) -> tuple[str, str]:
-    """(PyTorch's function, ATen operation) of a located equation; where it calls several, the one that differs."""
-    subject = subject_of(located.case, located.dtype, seed)
-    recording, seen, _ = record(subject)
-    calls = [c for c in recording.calls if c.func is not None and c.name != "aten::detach"]
-    if len(calls) > 1:
-        for call, *_ in suspects(recording, seen, located.mode, seed):
-            return f"torch.{call.name.removeprefix('aten::')}", call.qualified
-    return located.operation, located.aten
 
 
 def _raising(case: Case, mode: str, dtype: str, seed: int) -> Case | None:

@@ -70,13 +70,21 @@ def random_directions(program: Program, seed: int) -> Directions:
 
 
 def question_of(program: Program, inputs: Sequence[Any], d: Directions, mode: str, dtype: str) -> Question:
-    """The witness's side of the comparison of `program` in `mode`; mode "" asks for the value."""
+    """The witness's side of the comparison of `program` in `mode`; mode "" asks for the value.
+
+    Directions are rounded to `dtype` first, since those are the numbers that torch is given.
+    """
     if mode == "":
         plan, given = started(program, "value", lambda p: p, list(inputs))
         return Question(plan, given, [], dtype)
-    question = reference(program, list(inputs), d.c, d.t, d.s, mode)
+    c, t, s = ([_rounded(x, dtype) for x in arrays] for arrays in (d.c, d.t, d.s))
+    question = reference(program, list(inputs), c, t, s, mode)
     question.dtype = dtype
     return question
+
+
+def _rounded(x: Array, dtype: str) -> Array:
+    return np.asarray(x) if dtype == "float64" else to_numpy(torch.from_numpy(np.array(x)).to(getattr(torch, dtype)))
 
 
 def answers_of(fn: Any, inputs: Sequence[Any], d: Directions, mode: str, dtype: str, shapes: Sequence[Any]) -> list[Array]:
@@ -205,8 +213,8 @@ def _proof(source: str, program: Program, inputs: Sequence[Array], mode: str, dt
     for d in tried:
         try:
             at = difference(fn, program, inputs, d, mode, dtype)
-        except EngineError:
-            return ""
+        except (EngineError, RuntimeError, NotImplementedError, ValueError, TypeError):
+            return ""  # neither side, or not PyTorch, can be asked in this form: there is no script
         if at is not None:
             text = script(source, inputs, d, mode, at, dtype, title)
             if proves(text):
