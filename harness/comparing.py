@@ -13,6 +13,7 @@ import torch
 from torch.utils._pytree import tree_flatten
 
 from ..reference_engine.errors import EngineError
+from ..reference_engine.evaluate import Plan
 from ..reference_engine.reverse import reverse
 from .errors import TheirsRaised, UsageError
 from .judging import Judgement, Question, judge, worst
@@ -188,7 +189,10 @@ def _globally(
     }
     positions = list(range(len(used)))
     plan, given = started(program, f"global {len(used)}", lambda p: reverse(p, positions), inputs, known)
-    lossy = started(program, f"global lossy {len(used)}", lambda p: reverse(p, positions, lossy=True), inputs, known)
+
+    def lossy() -> tuple[Plan, list[Any]]:
+        return started(program, f"global lossy {len(used)}", lambda p: reverse(p, positions, lossy=True), inputs, known)
+
     dtype = max(
         (str(recording.variables[v].dtype).removeprefix("torch.") for v in seen.tracers),
         key=lambda d: PRECISION.index(d) if d in PRECISION else 0,

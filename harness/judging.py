@@ -6,7 +6,7 @@ threshold decides, for every operation, mode and precision.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,7 +75,7 @@ class Judgement:
 class Question:
     """What is judged: the outputs of `plan` at `given`, against `answers` computed by PyTorch in `dtype`.
 
-    lossy: (plan, given) of the same quantity by the declared rules that lose digits. outside_domain: the function
+    lossy: gives (plan, given) of the same quantity by the declared rules that lose digits, when it is needed. outside_domain: the function
     itself has no number somewhere (log of -1), so that NaN in both is agreement.
     """
 
@@ -83,7 +83,7 @@ class Question:
     given: Sequence[Any]
     answers: Sequence[Any]
     dtype: str
-    lossy: tuple[Plan, Sequence[Any]] | None = None
+    lossy: Callable[[], tuple[Plan, Sequence[Any]]] | None = None
     input_is_nan: bool = False
     seed: int = 0
     outside_domain: bool = False
@@ -113,7 +113,7 @@ def judge(question: Question) -> list[Judgement]:
     if any(r.verdict == "mismatch" for r in results):
         _against_set(question, answers, results)
     if question.lossy is not None and any(r.verdict == "mismatch" for r in results):
-        _against_lossy(question, answers, results)
+        _against_lossy(question, answers, exact, results)
     if any(r.verdict == "mismatch" for r in results):
         _against_range(question, answers, exact, results)
     if question.input_is_nan:
@@ -261,20 +261,20 @@ def _against_set(question: Question, answers: list[Array], results: list[Judgeme
             )
 
 
-def _against_lossy(question: Question, answers: list[Array], results: list[Judgement]) -> None:
+def _against_lossy(question: Question, answers: list[Array], exact: list[Array], results: list[Judgement]) -> None:
     """Mismatches within the spread of a correct rule that loses digits: agree while half of the digits are right, else
     inaccurate.
     """
     assert question.lossy is not None
-    plan, given = question.lossy
-    exact, spreads = _spreads(question, plan, given, SAMPLES)
-    for t, r, y, s in zip(answers, results, exact, spreads, strict=True):
+    plan, given = question.lossy()
+    lossy, spreads = _spreads(question, plan, given, SAMPLES)
+    for t, r, y, s, right in zip(answers, results, lossy, spreads, exact, strict=True):
         if r.verdict != "mismatch" or t.shape != y.shape:
             continue
         z, _ = errors(t, y, s, question.dtype)
         if question.outside_domain:
             z = np.where(np.isnan(t) & np.isnan(y), 0.0, z)
-        unknown = np.isnan(z)
+        unknown = np.isnan(right)
         if ((z <= THRESHOLD) | unknown).all():
             half = np.sqrt(UNIT_ROUNDOFF[question.dtype])
             r.verdict = "indeterminate" if unknown.any() else "agree" if r.rel_error <= half else "inaccurate"

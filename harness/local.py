@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from ..reference_engine.errors import EngineError
+from ..reference_engine.evaluate import Plan
 from ..reference_engine.program import Program, Variable
 from ..reference_engine.reverse import reverse
 from .judging import Judgement, Question, judge
@@ -87,9 +88,12 @@ def _question(
     cotangents = [adjoint(node.received, k, recording.variables[v].value.shape) for k, v in outputs]
     known = _recorded(seen, equations)
     plan, given = started(program, f"local {len(ins)}", lambda p: reverse(p, wrt), [*values, *cotangents], known)
-    lossy = started(
-        program, f"local lossy {len(ins)}", lambda p: reverse(p, wrt, lossy=True), [*values, *cotangents], known
-    )
+
+    def lossy() -> tuple[Plan, list[Any]]:
+        return started(
+            program, f"local lossy {len(ins)}", lambda p: reverse(p, wrt, lossy=True), [*values, *cotangents], known
+        )
+
     sent = []
     for v in inputs:
         shape = recording.variables[v].value.shape

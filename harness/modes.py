@@ -112,5 +112,10 @@ def reference(
     kind = mode if mode in ("R", "F", "FF") else "FR"
     plan, given = started(program, f"{kind} {len(x)}", lambda p: derive(p, kind), inputs)
     nested = [*x, *t, *c] if mode == "RF" else inputs
-    lossy = started(program, f"{mode} {len(x)} lossy", lambda p: derive(p, mode, True), nested)
-    return Question(plan, given, [], "float64", lossy)
+    return Question(
+        plan,
+        given,
+        [],
+        "float64",
+        lambda: started(program, f"{mode} {len(x)} lossy", lambda p: derive(p, mode, True), nested),
+    )
