@@ -81,7 +81,7 @@ KINDS: tuple[Callable[[Rng, Shape], Array], ...] = (simple, integers, halves, de
 
 
 def into(domain: str, x: Array) -> Array:
-    """`x` moved into a domain entry by entry, so that lattices stay lattices and boundaries are met where they belong to it.
+    """`x` moved into a domain entry by entry, so that lattices stay lattices and boundaries are met if they belong to it.
 
     real: as it is. positive: |x|, ½ for 0. nonnegative: |x|. unit: |x| < 1. above_one: 1 + |x| > 1, 1½ for 0.
     """
@@ -91,10 +91,10 @@ def into(domain: str, x: Array) -> Array:
         return np.abs(x)
     if domain == "unit":
         with np.errstate(all="ignore"):
-            small = np.abs(x) < 1.0
-            return np.where(small, x, np.where(np.abs(x) <= 8.0, x / 16.0, np.tanh(x / 64.0)))
+            far = np.clip(np.tanh(x / 64.0), -1.0 + 2.0**-10, 1.0 - 2.0**-10)
+            return np.where(np.abs(x) < 1.0, x, np.where(np.abs(x) <= 8.0, x / 16.0, far))
     if domain == "above_one":
-        return np.where(x == 0.0, 1.5, 1.0 + np.abs(x))
+        return np.where(1.0 + np.abs(x) > 1.0, 1.0 + np.abs(x), 1.5)
     return x
 
 

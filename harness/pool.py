@@ -34,11 +34,13 @@ RECENT = 4  # how far back an operand is looked for
 @dataclass(frozen=True)
 class Limits:
     """What a generated program may hold. entries: greatest size of one value. magnitude: greatest absolute value that
-    is used further. inputs: greatest number of inputs before new arrays become constants."""
+    is used further. inputs: greatest number of inputs before new arrays become constants. reshapes: values may be reshaped
+    where an operation asks for a shape. long: axes of up to 33 entries."""
 
     entries: int = 256
     magnitude: float = 1e6
     inputs: int = 6
+    reshapes: bool = True
     long: bool = False
 
 
@@ -61,11 +63,11 @@ class Pool:
         flavour = integer(0, 31)
         self.kinds = contents.KINDS
         if flavour == 31:
-            self.kinds = (*contents.KINDS[:4], contents.extreme)
+            self.kinds = (contents.simple, contents.dense, contents.extreme, contents.extreme)
         elif flavour == 30:
-            self.kinds = (*contents.KINDS[:4], contents.masked)
+            self.kinds = (contents.simple, contents.dense, contents.masked, contents.masked)
         if nonfinite:
-            self.kinds = (*self.kinds[:2], contents.nonfinite)
+            self.kinds = (contents.simple, contents.dense, contents.nonfinite)
         self.empties = flavour == 29
         self.infinite = flavour == 30 or nonfinite
         self.greatest = math.inf if self.infinite else HUGE if flavour == 31 else self.limits.magnitude
@@ -127,7 +129,7 @@ class Pool:
             near = [v for v in self._newest() if v.shape == shape and contents.inside(domain, v.value)]
             if near:
                 return self.take(near)
-            if self.integer(0, 1) == 0:
+            if self.limits.reshapes and self.integer(0, 1) == 0:
                 size = math.prod(shape)
                 near = [v for v in self._newest() if v.size == size > 1 and contents.inside(domain, v.value)]
                 if near:

@@ -42,7 +42,11 @@ def of_recording(recording: Recording, inputs: Sequence[int], outputs: Sequence[
         written = _call(call, names)
         if not written:
             return ""
-        left = ["_" if o is None else names.setdefault(o, f"v{o}") for o in call.outputs]
+        # what a call writes into without returning it (running statistics) comes after what it returns
+        returned = call.outputs if call.func is None else call.outputs[: len(call.func._schema.returns) or None]
+        if any(isinstance(r.type, torch.ListType) for r in (() if call.func is None else call.func._schema.returns)):
+            returned = call.outputs
+        left = ["_" if o is None else names.setdefault(o, f"v{o}") for o in returned]
         lines.append(f"    {', '.join(left)} = {written}")
     lines.append(f"    return {', '.join(_output(recording, v, names) for v in outputs)},")
     return "\n".join(lines) + "\n"

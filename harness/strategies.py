@@ -158,7 +158,7 @@ def expressions(*, fewest: int = FEWEST, most: int = MOST, nonfinite: bool = Fal
     """
     table = steps()
     options = [(n, s) for n, s in table.items() if PRIMITIVES[n].kind == ELEMENTWISE]
-    return _cases([options], fewest, most, Limits(inputs=3, entries=64), nonfinite)
+    return _cases([options], fewest, most, Limits(inputs=3, entries=64, reshapes=False), nonfinite)
 
 
 def networks(*, fewest: int = 1, most: int = 10, nonfinite: bool = False) -> st.SearchStrategy[Case]:

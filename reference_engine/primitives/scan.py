@@ -73,7 +73,9 @@ shift = structural(
 
 def draw_shift(pool: Any) -> Any:
     x = pool.array(min_ndim=1)
-    return shift(x, axis=pool.axis(x.ndim), by=pool.integer(-2, 2))
+    axis = pool.axis(x.ndim)
+    most = min(2, x.shape[axis])  # torch's pad cannot take away more than there is
+    return shift(x, axis=axis, by=pool.integer(-most, most))
 
 
 def _recurrence(a: Any, b: Any, *, axis: int, adjoint: bool) -> Any:
@@ -96,14 +98,12 @@ def _recurrence_vjp_a(g: Any, y: Any, a: Any, b: Any, *, axis: int, adjoint: boo
 
 def _recurrence_torch(names: Sequence[str], params: dict[str, Any]) -> str:
     """A loop as one expression: y_i = b_i + a_i y_{i-1}, or y_i = b_i + a_{i+1} y_{i+1}."""
-    a, b = (f"{n}.unbind({params['axis']})" for n in names)
-    step = "lambda ys, ab: ys + [ab[1] + ab[0] * ys[-1]]"
-    if params["adjoint"]:
-        scan = f"list(reversed(functools.reduce({step}, zip({a}[:0:-1], {b}[-2::-1]), [{b}[-1]])))"
-    else:
-        scan = f"functools.reduce({step}, zip({a}[1:], {b}[1:]), [{b}[0]])"
-    scan = scan.replace("functools", '__import__("functools")')
-    return f"(torch.stack({scan}, {params['axis']}) if {names[1]}.shape[{params['axis']}] else {names[1]})"
+    (a, b), axis = names, params["axis"]
+    if params["adjoint"]:  # from the last entry to the first
+        a, b = f"{a}.roll(-1, {axis}).flip({axis})", f"{b}.flip({axis})"
+    rows = f"zip({a}.unbind({axis})[1:], {b}.unbind({axis})[1:])"
+    scan = f"torch.stack([h := {b}.unbind({axis})[0], *[h := v + u * h for u, v in {rows}]], {axis})"
+    return f"({scan}{f'.flip({axis})' if params['adjoint'] else ''} if {names[1]}.shape[{axis}] else {names[1]})"
 
 
 # Each step rounds a product and a sum; the errors run on through the recurrence like the terms themselves.
