@@ -107,7 +107,7 @@ def t(call: CallSite, x: Any) -> Any:
     return ops.transpose(x)
 
 
-@lowers("aten::transpose.int")
+@lowers("aten::transpose.int", "aten::transpose.default")
 def transpose(call: CallSite, x: Any, dim0: int, dim1: int) -> Any:
     """x with two axes exchanged."""
     order = list(range(x.ndim))

@@ -195,6 +195,6 @@ def lstsq(call: CallSite, a: Any, b: Any, rcond: Any = None, *, driver: Any = No
     residuals = call.outputs[1]
     left = None
     if residuals is not None and residuals.size:
-        left = ops.stop_gradient(ops.sum(ops.square(ops.matmul(a, x) - columns), axis=-2))
+        left = ops.sum(ops.square(ops.matmul(a, x) - columns), axis=-2)
         left = ops.reshape(left, residuals.shape)
     return ops.reshape(x, call.shape), left

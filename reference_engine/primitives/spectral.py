@@ -2,7 +2,7 @@
 
 A vector is defined up to its sign only: the caller passes vectors whose direction decides it. Where values repeat, the
 vectors among them have no derivative, nor have the values a second one; where a singular value is 0, neither have its
-vectors: 1/0 times what depends on them, infinite or NaN.
+vectors: what depends on them is infinite or NaN.
 """
 
 from __future__ import annotations
@@ -28,11 +28,28 @@ def _signs(v: Any, direction: Any) -> Any:
     return np.where(np.sum(v * direction, axis=-2, keepdims=True) < 0, -1.0, 1.0)
 
 
-def _inverse_gaps(w: Any) -> Any:
-    """1/(w_j - w_i) at i, j: infinite where the two are equal, 0 on the diagonal.  w: (…, n) -> (…, n, n)."""
+# a/b, and 0 where a is 0: a term that does not occur has no place among the terms that are infinite.
+quotient = general(
+    "quotient",
+    lambda a, b: np.where(a == 0, 0.0, a / b),
+    lambda a, b: (a.shape, same_dtype(a)),
+    lambda g, y, a, b: bind("quotient", g, b),
+    lambda g, y, a, b: -bind("quotient", g * y, b),
+    torch="torch.where({0} == 0, 0.0, {0} / {1})",
+    source="DLMF 4.2; 0/0 = 0 for a sum over pairs that do not interact",
+)
+
+
+def _over_gaps(x: Any, w: Any) -> Any:
+    """x_ij / (w_j - w_i), 0 on the diagonal.  x: (…, n, n), w: (…, n) -> (…, n, n)."""
     own = np.eye(w.shape[-1], dtype=bool)
-    gap = expand_dims(w, -2) - expand_dims(w, -1)
-    return bind("where", own, 0.0, bind("reciprocal", bind("where", own, 1.0, gap)))
+    gap = bind("where", own, 1.0, expand_dims(w, -2) - expand_dims(w, -1))
+    return quotient(bind("where", own, 0.0, x), gap)
+
+
+def _over(x: Any, s: Any) -> Any:
+    """x_ij / s_j."""
+    return quotient(x, bind("broadcast_to", s, shape=x.shape))
 
 
 def _gaps2(w: Any) -> Any:
@@ -50,7 +67,7 @@ def _eigh_vjp(g: Any, y: Any, a: Any, direction: Any) -> Any:
     """Ā = V (diag w̄ + F ∘ VᵀV̄) Vᵀ, symmetrised; F_ij = 1/(w_j - w_i)."""
     n = a.shape[-1]
     (w, v), (gw, gv) = split_rows(y, 1, n), split_rows(g, 1, n)
-    inner = _inverse_gaps(squeeze(w, -2)) * bind("matmul", swap_last(v), gv) + diag_embed(squeeze(gw, -2))
+    inner = _over_gaps(bind("matmul", swap_last(v), gv), squeeze(w, -2)) + diag_embed(squeeze(gw, -2))
     s = bind("matmul", v, bind("matmul", inner, swap_last(v)))
     return 0.5 * (s + swap_last(s))
 
@@ -136,15 +153,19 @@ def _svd_vjp(g: Any, y: Any, a: Any, direction: Any) -> Any:
     m, n = a.shape[-2:]
     (u, s, v), (gu, gs, gv) = split_rows(y, m, 1, n), split_rows(g, m, 1, n)
     flat = squeeze(s, -2)
-    f = _inverse_gaps(flat * flat)
+    squares = flat * flat
     p, q = bind("matmul", swap_last(u), gu), bind("matmul", swap_last(v), gv)
-    inner = f * (p - swap_last(p)) * s + swap_last(s) * (f * (q - swap_last(q))) + diag_embed(squeeze(gs, -2))
+    inner = (
+        _over_gaps(p - swap_last(p), squares) * s
+        + swap_last(s) * _over_gaps(q - swap_last(q), squares)
+        + diag_embed(squeeze(gs, -2))
+    )
     left = bind("matmul", u, inner)
     if m > n:
-        left = left + (gu - bind("matmul", u, p)) / s
+        left = left + _over(gu - bind("matmul", u, p), s)
     result = bind("matmul", left, swap_last(v))
     if n > m:
-        result = result + bind("matmul", u / s, swap_last(gv - bind("matmul", v, q)))
+        result = result + bind("matmul", u, swap_last(_over(gv - bind("matmul", v, q), s)))
     return result
 
 
