@@ -36,7 +36,7 @@ quotient = general(
     lambda g, y, a, b: bind("quotient", g, b),
     lambda g, y, a, b: -bind("quotient", g * y, b),
     torch="torch.where({0} == 0, 0.0, {0} / {1})",
-    source="DLMF 4.2; 0/0 = 0 for a sum over pairs that do not interact",
+    source="quotient rule, Spivak, Calculus, ch. 10; 0/0 = 0: a term that does not occur",
 )
 
 
