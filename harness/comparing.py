@@ -16,7 +16,7 @@ from ..reference_engine.errors import EngineError
 from ..reference_engine.evaluate import Plan
 from ..reference_engine.reverse import reverse
 from .errors import TheirsRaised, UsageError
-from .judging import Judgement, Question, judge, worst
+from .judging import REAL_PART, Judgement, Question, judge, worst
 from .local import LocalVerdict, judge_node, judge_values
 from .modes import ask_torch, reference
 from .nodes import Node, nodes_of, run_backward
@@ -49,7 +49,7 @@ class Subject:
 
     @property
     def dtype(self) -> str:
-        return str(self.leaves[0].dtype).removeprefix("torch.")
+        return str(self.leaves[0].dtype).removeprefix("torch.") if self.leaves else "float64"
 
 
 @dataclass
@@ -64,7 +64,7 @@ class Found:
     call: int | None = None
 
 
-def record(subject: Subject) -> tuple[Recording, Witnessed, list[int]]:
+def record(subject: Subject, *, cut_no_grad: bool = True) -> tuple[Recording, Witnessed, list[int]]:
     """The recorded run of the subject, the witness's reading of it, and the recorded variables of its leaves."""
     with random_state(), untouched(subject.module):
         try:
@@ -80,7 +80,7 @@ def record(subject: Subject) -> tuple[Recording, Witnessed, list[int]]:
             f"tensors, alone or nested in tuples, lists, dictionaries. Return the loss or the outputs."
         )
     wrt = [leaves.get(id(t), -1) for t in subject.leaves]
-    return recording, witness(recording, [v for v in dict.fromkeys(wrt) if v >= 0]), wrt
+    return recording, witness(recording, [v for v in dict.fromkeys(wrt) if v >= 0], cut_no_grad=cut_no_grad), wrt
 
 
 def cotangents(outputs: Sequence[torch.Tensor], seed: int) -> list[torch.Tensor | None]:
@@ -193,11 +193,7 @@ def _globally(
     def lossy() -> tuple[Plan, list[Any]]:
         return started(program, f"global lossy {len(used)}", lambda p: reverse(p, positions, lossy=True), inputs, known)
 
-    dtype = max(
-        (str(recording.variables[v].dtype).removeprefix("torch.") for v in seen.tracers),
-        key=lambda d: PRECISION.index(d) if d in PRECISION else 0,
-        default=subject.dtype,
-    )
+    dtype = _coarsest(subject, recording, seen)
     answers, missing = [], []
     for v in used:
         which = [g for w, g in zip(wrt, gradients, strict=True) if w == v]
@@ -218,12 +214,22 @@ def _globally(
     del local
 
 
+def _coarsest(subject: Subject, recording: Recording, seen: Witnessed) -> str:
+    """The shortest floating dtype that a differentiated value of the run was held in."""
+    return max(
+        (str(recording.variables[v].dtype).removeprefix("torch.") for v in seen.tracers),
+        key=lambda d: PRECISION.index(d) if d in PRECISION else 0,
+        default=subject.dtype,
+    )
+
+
 def compare_forward_modes(subject: Subject, rows: Rows, mode: str) -> Found:
     """Any other mode: PyTorch's answer for the whole callable against the witness's reading of its recorded run
     (float64).
     """
     start = time.perf_counter()
-    recording, seen, wrt = record(subject)
+    # tangents flow through no_grad, which PyTorch documents; adjoints do not
+    recording, seen, wrt = record(subject, cut_no_grad="R" in mode)
     found = Found(
         recording=recording,
         seen=seen,
@@ -283,6 +289,7 @@ def compare_forward_modes(subject: Subject, rows: Rows, mode: str) -> Found:
     else:
         names = [subject.names[i] for i in used]
         question.answers = [np.zeros(leaves[i].shape) if answers[i] is None else to_numpy(answers[i]) for i in used]  # type: ignore[arg-type]
+    question.dtype = REAL_PART.get(held := _coarsest(subject, recording, seen), held)
     question.input_is_nan = any(np.isnan(x).any() for x in numbers[0])
     question.outside_domain = any(np.isnan(recording.variables[recording.outputs[i]].value).any() for i in wanted)
     for name, j in zip(names, judge(question), strict=True):

@@ -161,7 +161,7 @@ def _spreads(question: Question, plan: Plan, given: Sequence[Any], samples: int)
         shrink = UNIT_ROUNDOFF["float64"] / UNIT_ROUNDOFF[question.dtype]
         own = [a * shrink for a in s]  # the spread is linear in u to first order
     floor = SMALLEST[question.dtype]
-    return exact, [np.hypot(a, b) + np.where(a > 0, 0.4 * floor, 0.0) for a, b in zip(s, own, strict=True)]
+    return exact, [np.hypot(a, b) + np.where(a > 0, floor, 0.0) for a, b in zip(s, own, strict=True)]
 
 
 def _compare(question: Question, exact: list[Array], answers: list[Array], samples: int) -> list[Judgement]:

@@ -44,7 +44,10 @@ def drift(primitive: Primitive, arguments: Sequence[Any], params: dict[str, Any]
     own = 1.0 + c / (3.0 * n)
     variance = size * size * own + a.squares(*arguments, **params) * (1.0 + c / 2.0)
     # the squares of numbers below 1e-154 are 0; the term of y alone is the least it can be
-    return NOISE * u * primitive.ulps * np.maximum(np.sqrt(variance), size * np.sqrt(own))
+    scale = np.maximum(np.sqrt(variance), size * np.sqrt(own))
+    if not np.isfinite(scale).all():  # squares of numbers above 1e154: as for terms of one sign, whose squares are ≤ y²
+        scale = np.where(np.isfinite(scale), scale, size * np.sqrt(own + 1.0 + c / 2.0))
+    return NOISE * u * primitive.ulps * scale
 
 
 class Noise:
