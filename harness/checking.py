@@ -20,6 +20,7 @@ from .result import CheckResult, Culprit
 from .rows import Rows
 
 RUNNERS = ("autograd",)
+WHOLE_STORAGE = 1 << 26  # bytes; a view of a storage of at most this size keeps its surroundings
 DTYPES = {"float64": torch.float64, "float32": torch.float32}
 
 
@@ -233,6 +234,9 @@ def _names(
 def leaf_of(t: torch.Tensor) -> torch.Tensor:
     """A leaf with the numbers, strides and memory format of `t`, apart from it where no two entries share memory."""
     source = t.detach()
+    if t.layout == torch.strided and 0 < t.numel() * t.element_size() < t.untyped_storage().nbytes() <= WHOLE_STORAGE:
+        whole = t.detach().clone().set_(t.untyped_storage().clone())  # type: ignore[call-overload]
+        return whole.as_strided(t.shape, t.stride(), t.storage_offset()).detach().requires_grad_()
     if _is_dense(source):
         copy = torch.empty_strided(source.shape, source.stride(), dtype=source.dtype, device=source.device)
         copy.copy_(source)

@@ -202,7 +202,9 @@ def _globally(
         answers.append(np.zeros(recording.variables[v].value.shape) if g is None else to_numpy(g))
     nan = any(np.isnan(recording.variables[v].value).any() for v in used)
     undefined = any(np.isnan(recording.variables[v].value).any() for v, _ in outputs)
-    judgements = dict(zip(used, judge(Question(plan, given, answers, dtype, lossy, nan, subject.seed, undefined)), strict=True))
+    judgements = dict(
+        zip(used, judge(Question(plan, given, answers, dtype, lossy, nan, subject.seed, undefined)), strict=True)
+    )
     gone = dict(zip(used, missing, strict=True))
     for name, v in zip(subject.names, wrt, strict=True):
         j = judgements.get(v, Judgement("agree", note="not used by the callable"))
@@ -236,7 +238,7 @@ def compare_forward_modes(subject: Subject, rows: Rows, mode: str) -> Found:
         unsupported={recording.calls[i].qualified: why for i, why in seen.unsupported.items()},
     )
     order = len(mode)
-    wanted = [i for i, v in enumerate(recording.outputs) if v in seen.tracers]
+    wanted = [i for i, t in enumerate(recording.torch_outputs) if t.is_floating_point() or t.is_complex()]
     common = {"mode": mode, "quantity": "derivative", "order": order, "dtype": subject.dtype}
     if subject.dtype != "float64":
         rows.add(
@@ -248,6 +250,10 @@ def compare_forward_modes(subject: Subject, rows: Rows, mode: str) -> Found:
         return found
     if seen.unsupported:
         rows.add(**common, verdict="unsupported", message="; ".join(sorted(set(seen.unsupported.values()))))
+        return found
+    if any(t.is_complex() for t in (*subject.leaves, *(recording.torch_outputs[i] for i in wanted))):
+        found.unsupported[f"mode {mode} of complex tensors"] = "complex inputs or outputs are compared in mode R alone"
+        rows.add(**common, verdict="unsupported", message="complex inputs or outputs are compared in mode R alone")
         return found
 
     def flat(*tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:

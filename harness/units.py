@@ -104,6 +104,13 @@ def _opinfo(unit: Unit, result: UnitResult) -> None:
     traced: Counter[tuple[str, str]] = Counter()
     for number, subject in subjects:
         result.programs += 1
+        if not subject.leaves:
+            rows = Rows(f"opinfo/{entry.name}/{number}", op=entry.name, source="opinfo", seed=subject.seed)
+            rows.add(
+                mode="R", verdict="agree", dtype="float64", message="no argument of this sample asks for a gradient"
+            )
+            result.rows += rows.rows
+            continue
         for mode in unit.modes:
             if (
                 mode in declined
