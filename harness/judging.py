@@ -75,7 +75,8 @@ class Judgement:
 class Question:
     """What is judged: the outputs of `plan` at `given`, against `answers` computed by PyTorch in `dtype`.
 
-    lossy: gives (plan, given) of the same quantity by the declared rules that lose digits, when it is needed. outside_domain: the function
+    lossy: gives (plan, given) of the same quantity by the declared rules that lose digits, when it is needed.
+    outside_domain: the function
     itself has no number somewhere (log of -1), so that NaN in both is agreement.
     """
 
@@ -87,6 +88,7 @@ class Question:
     input_is_nan: bool = False
     seed: int = 0
     outside_domain: bool = False
+    nan_arrives: bool = False
 
     def __post_init__(self) -> None:
         self.dtype = REAL_PART.get(self.dtype, self.dtype)
@@ -204,6 +206,8 @@ def _one(t: Array, y: Array, s: Array, question: Question) -> Judgement:
     z, error = errors(t, y, s, dtype)
     if question.outside_domain:
         z = np.where(np.isnan(t) & np.isnan(y), 0.0, z)
+    if question.nan_arrives:
+        z = np.where(np.isnan(t), 0.0, z)
     unknown = np.isnan(z)
     if unknown.all():
         worst = 0
@@ -274,33 +278,54 @@ def _against_lossy(question: Question, answers: list[Array], exact: list[Array],
         z, _ = errors(t, y, s, question.dtype)
         if question.outside_domain:
             z = np.where(np.isnan(t) & np.isnan(y), 0.0, z)
-        unknown = np.isnan(right)
+        unknown = np.isnan(right) | (np.isinf(right) & np.isnan(t))
         if ((z <= THRESHOLD) | unknown).all():
             half = np.sqrt(UNIT_ROUNDOFF[question.dtype])
             r.verdict = "indeterminate" if unknown.any() else "agree" if r.rel_error <= half else "inaccurate"
             r.note = "within the spread of a correct formula that loses digits"
 
 
+class _Range:
+    """An observer that lets numbers leave the range of a dtype as the dtype would: beyond its largest they are
+    infinite.
+
+    largest: the greatest finite number met.
+    """
+
+    def __init__(self, dtype: str) -> None:
+        self.limit = LARGEST[dtype]
+        self.largest = 0.0
+
+    def __call__(self, primitive: Any, equation: Any, arguments: list[Any], result: Any) -> Any:
+        if isinstance(result, tuple):
+            return tuple(self(primitive, equation, arguments, r) for r in result)
+        if result.dtype.kind != "f" or not result.size:
+            return result
+        size = np.abs(result)
+        self.largest = max(self.largest, float(np.max(size, where=np.isfinite(size), initial=0.0)))
+        return np.where(size > self.limit, np.copysign(np.inf, result), result) if np.any(size > self.limit) else result
+
+
 def _against_range(question: Question, answers: list[Array], exact: list[Array], results: list[Judgement]) -> None:
-    """Mismatches that are NaN or Inf because the numbers of the witness's own formula leave the range of the dtype."""
-    if question.dtype == "float64" or all(np.isfinite(t).all() for t in answers):
+    """Mismatches because the numbers of a correct formula, exact or digit-losing, leave the range of the dtype: PyTorch
+    has NaN or Inf, or what the formula gives where such numbers are infinite."""
+    dtype = question.dtype
+    if dtype == "float64":
         return
-    largest = 0.0
-
-    def look(primitive: Any, equation: Any, arguments: list[Any], result: Any) -> Any:
-        nonlocal largest
-        for r in result if isinstance(result, tuple) else (result,):
-            if r.dtype.kind == "f" and r.size:
-                largest = max(largest, float(np.max(np.abs(r), where=np.isfinite(r), initial=0.0)))
-        return result
-
-    question.plan.observe(question.given, look)
-    if largest < LARGEST[question.dtype]:
-        return
-    for t, y, r in zip(answers, exact, results, strict=True):
-        if r.verdict == "mismatch" and t.shape == y.shape and not np.isfinite(t[r.entry]):
-            r.verdict = "inaccurate"
-            r.note = f"the formula meets {largest:.3g}, beyond the range of {question.dtype}"
+    for plan, given in [(question.plan, question.given), *([question.lossy()] if question.lossy is not None else [])]:
+        watch = _Range(dtype)
+        with np.errstate(all="ignore"):
+            bounded = [np.asarray(b) for b in plan.observe(given, watch)]
+        if watch.largest < LARGEST[dtype]:
+            continue
+        _, spreads = _spreads(question, question.plan, question.given, SAMPLES)
+        for t, y, b, s, r in zip(answers, exact, bounded, spreads, results, strict=True):
+            if r.verdict != "mismatch" or t.shape != y.shape:
+                continue
+            wrong = errors(t, y, s, dtype)[0] > THRESHOLD
+            if (~wrong | ~np.isfinite(t) | (errors(t, b, s, dtype)[0] <= THRESHOLD)).all():
+                r.verdict = "inaccurate"
+                r.note = f"the formula meets {watch.largest:.3g}, beyond the range of {dtype}"
 
 
 def worst(verdicts: Sequence[str]) -> str:

@@ -103,8 +103,9 @@ def _question(
     dtypes = [recording.variables[v].dtype for v in (*inputs, *[v for _, v in outputs])]
     dtype = str(max(dtypes, key=lambda d: torch.finfo(d).eps)).removeprefix("torch.")
     nan = any(np.isnan(x).any() for x in values if x.dtype.kind == "f")
-    undefined = any(np.isnan(x).any() for x in [*cotangents, *[recording.variables[v].value for _, v in outputs]])
-    return Question(plan, given, sent, dtype, lossy, nan, seed, undefined), dtype
+    undefined = any(np.isnan(recording.variables[v].value).any() for _, v in outputs)
+    arrives = any(np.isnan(g).any() for g in cotangents)
+    return Question(plan, given, sent, dtype, lossy, nan, seed, undefined or arrives, arrives), dtype
 
 
 def _recorded(seen: Witnessed, equations: list[Any]) -> dict[Variable, Any]:
