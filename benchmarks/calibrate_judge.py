@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import json
 import os
 import platform
 import statistics
@@ -21,7 +22,6 @@ for threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(threads, "1")
 
 import numpy as np
-
 from gradwitness.harness.calibrating import BINS, BLOCK, FAULT, KINDS, Tally, calibrate_block
 from gradwitness.harness.judging import SAMPLES, SCREENING, THRESHOLD
 from gradwitness.harness.strategies import steps
@@ -61,9 +61,8 @@ def table(head: list[str], rows: list[list[object]]) -> str:
 
 def document(total: Tally, arguments: argparse.Namespace, seconds: float) -> str:
     """The text of docs/calibration.md."""
-    import torch
-
     import hypothesis
+    import torch
 
     dtypes = sorted(total.z)
     count = sum(total.programs.values())
@@ -124,12 +123,15 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--out", type=Path, default=DOCUMENT)
+    parser.add_argument("--alarms", type=Path, help="write the programs of false alarms here, as JSON")
     arguments = parser.parse_args()
     start = time.perf_counter()
     total = run(arguments.programs, arguments.seed, arguments.workers)
     text = document(total, arguments, time.perf_counter() - start)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(text, encoding="utf-8")
+    if arguments.alarms is not None:
+        arguments.alarms.write_text(json.dumps(total.cases), encoding="utf-8")
     print(text[:3000])
     return 0 if not total.alarms and total.good >= 0.99 and all(total.caught(d) >= 0.99 for d in total.z) else 1
 

@@ -16,6 +16,7 @@ import torch
 
 from .comparing import Found, TheirsRaised, compare_reverse, cotangents
 from .drawn import Case
+from .explaining import explanations
 from .generated import draw_cases, in_precision, subject_of
 from .judging import Judgement
 from .known import KnownIssue, load, match
@@ -28,8 +29,11 @@ BLOCK = 50  # programs
 EVERY = 10  # every tenth program is run again with a fault
 FAULT = {"float64": 1e-6, "float32": 1e-3}  # relative, in one entry
 BINS = np.concatenate([[0.0], 2.0 ** np.arange(-6, 7, 0.25), [np.inf]])  # edges of the histogram of z
-# What a block draws, by its number: half of the blocks hold any primitives, two in ten of them with long axes.
-KINDS = ("programs", "long", "programs", "expressions", "programs", "networks", "long", "programs", "expressions", "programs")
+# What a block draws, by its number: seven blocks of ten hold any primitives, one of them with long axes.
+KINDS = (
+    "programs", "long", "programs", "expressions", "programs", "networks", "programs", "expressions", "programs", "programs"
+)  # fmt: skip
+ZERO_TIMES_INFINITY = "zero-times-infinite-slope"  # the known issue of that name, whatever the operation
 GOOD = ("agree", "convention", "inaccurate")
 
 
@@ -38,8 +42,8 @@ class Tally:
     """Counts of one or more blocks; `add` merges.
 
     comparisons: by (dtype, what, verdict), what is value, node or whole. entries: gradient entries judged, by dtype. z: histogram
-    by dtype over BINS, of the worst entry of each array that agrees. alarms: mismatches that no known issue covers. others: by
-    (operation, verdict, reason), known mismatches included.
+    by dtype over BINS, of the worst entry of each array that agrees. alarms: mismatches that no known issue covers, and `cases`
+    their programs. others: by (operation, verdict, reason), known mismatches included.
     """
 
     programs: Counter[str] = field(default_factory=Counter)
@@ -51,6 +55,7 @@ class Tally:
     greatest: dict[str, tuple[float, str]] = field(default_factory=dict)
     others: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     alarms: list[str] = field(default_factory=list)
+    cases: list[dict[str, Any]] = field(default_factory=list)
     planted: Counter[tuple[str, str]] = field(default_factory=Counter)
     missed: Counter[tuple[str, str]] = field(default_factory=Counter)
     left_out: Counter[str] = field(default_factory=Counter)
@@ -123,7 +128,8 @@ def _compare(case: Case, name: str, dtype: str, index: int, issues: Sequence[Kno
         tally.comparisons[dtype, "whole", "raised"] += 1
         tally.others["whole", "raised", str(error)[:80]] += 1
         return
-    explained = False
+    alarms = len(tally.alarms)
+    reasons: list[str] = []
     histogram = tally.z.setdefault(dtype, np.zeros(len(BINS) - 1, dtype=np.int64))
     for j, row in rows.judgements:
         what = "whole" if row["program"] == "whole" else "value" if row["quantity"] == "value" else "node"
@@ -134,10 +140,12 @@ def _compare(case: Case, name: str, dtype: str, index: int, issues: Sequence[Kno
             histogram[np.searchsorted(BINS, j.z, side="right") - 1] += 1
             tally.greatest[dtype] = max(tally.greatest.get(dtype, (0.0, "")), (j.z, row["program"]))
         if j.verdict == "mismatch":
-            issue = match(issues, (row["program"],), "R", "autograd", dtype, "mismatch")
-            explained = explained or issue is not None
-            if issue is not None or (what == "whole" and explained):
-                tally.others[row["program"], "mismatch", issue.id if issue else "follows from a known issue above"] += 1
+            reason = _known(row["program"], dtype, issues)
+            if what == "whole" and not reason:
+                reason = "; ".join(dict.fromkeys(reasons)) or _explained(case, dtype, index, j, issues)
+            if reason:
+                reasons.append(reason)
+                tally.others[row["program"], "mismatch", reason] += 1
             else:
                 said = f"{dtype} {what} {row['program']}: torch {j.torch_value!r}, witness {j.reference!r}, z {j.z:.3g}"
                 tally.alarms.append(f"{name} {said}, entry {list(j.entry)}, operations {', '.join(case.primitives)}")
@@ -146,8 +154,26 @@ def _compare(case: Case, name: str, dtype: str, index: int, issues: Sequence[Kno
     for row in rows.rows[len(rows.judgements) :]:
         tally.comparisons[dtype, "whole", row["verdict"]] += 1
         tally.others[row["program"], row["verdict"], str(row.get("message"))[:80]] += 1
+    if len(tally.alarms) > alarms:
+        tally.cases.append({**case.to_json(), "name": name, "dtype": dtype, "seed": index})
     if index % EVERY == 0:
         _plant(found, subject_seed=index, dtype=dtype, tally=tally)
+
+
+def _known(operation: str, dtype: str, issues: Sequence[KnownIssue]) -> str:
+    """The known issue of torch that covers a mismatch of this operation, or ""."""
+    issue = match(issues, (operation,), "R", "autograd", dtype, "mismatch")
+    return "" if issue is None else issue.id
+
+
+def _explained(case: Case, dtype: str, index: int, j: Judgement, issues: Sequence[KnownIssue]) -> str:
+    """The known issues that explain a mismatch of a whole program, or "" if any part of it is not known."""
+    found = explanations(case, "R", dtype, index, not np.isfinite(j.torch_value))
+    known = [
+        ZERO_TIMES_INFINITY if e.asked == "0" else _known(e.culprit, dtype, issues) or _known(e.op, dtype, issues)
+        for e in found
+    ]
+    return "; ".join(dict.fromkeys(known)) if known and all(known) else ""
 
 
 def _plant(found: Found, subject_seed: int, dtype: str, tally: Tally) -> None:

@@ -39,7 +39,6 @@ OPERATOR_NAMES = {
 }
 OPERATOR_NAMES |= {"power_constant": "pow", "less": "lt", "less_equal": "le", "greater": "gt", "greater_equal": "ge"}
 
-
 def draw_cases(strategy: SearchStrategy[Case], count: int, seed: int) -> list[Case]:
     """`count` cases drawn by hypothesis from `seed` (fewer only if the strategy has no more).
 

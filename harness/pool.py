@@ -179,9 +179,10 @@ class Pool:
     def _unwanted(self, r: Tracer) -> str:
         if r.size > self.limits.entries:
             return "too many entries"
+        value = r.value  # computed here, so that an operation that fails does so before it is kept
         if r.dtype.kind != "f" or not r.size or self.nonfinite:
             return ""
-        greatest = np.max(np.abs(r.value))
+        greatest = np.max(np.abs(value))
         if np.isnan(greatest) or (np.isinf(greatest) and not self.infinite):
             return "not finite"
         return "" if greatest <= self.greatest else "too large"

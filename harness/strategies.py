@@ -81,11 +81,10 @@ def _operation(draw: Any, pool: Pool, options: Sequence[tuple[str, Step]]) -> bo
     name, step = options[draw(_integers(0, len(options) - 1))]
     try:
         with np.errstate(all="ignore"):
-            result = step(pool)
-    except EngineError as error:  # drawn parameters that the operation refuses
+            return pool.keep(step(pool), name)
+    except (EngineError, np.linalg.LinAlgError) as error:  # drawn operands or parameters that the operation refuses
         pool.left_out[f"{name}: refused ({type(error).__name__})"] += 1
         return False
-    return pool.keep(result, name)
 
 
 @st.composite
