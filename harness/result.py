@@ -29,7 +29,8 @@ class Culprit:
 
     def __str__(self) -> str:
         at = f" at {self.file}:{self.line}" if self.file else ""
-        return f"{self.operation}{at}, entry {list(self.entry)}: PyTorch {self.torch_value:.17g}, witness {self.reference_value:.17g}"
+        numbers = f"PyTorch {self.torch_value:.17g}, witness {self.reference_value:.17g}"
+        return f"{self.operation}{at}, entry {list(self.entry)}: {numbers}"
 
 
 @dataclass

@@ -38,7 +38,9 @@ LINE_OF_BACKWARD = faulty_product(0, 0.0).backward.__code__.co_firstlineno
 @pytest.mark.parametrize(("dtype", "size"), [(torch.float64, 1e-6), (torch.float32, 1e-3)])
 def test_a_backward_that_is_off_in_one_entry_of_100000_is_a_mismatch_and_its_line_is_named(dtype, size):
     function = faulty_product(54321, size)
-    result = check(lambda x, w: function.apply(x, w).sin(), (normal(100_000, dtype=dtype), normal(100_000, dtype=dtype, seed=1)))
+    result = check(
+        lambda x, w: function.apply(x, w).sin(), (normal(100_000, dtype=dtype), normal(100_000, dtype=dtype, seed=1))
+    )
     assert result.verdict == "mismatch"
     assert not result.ok
     assert result.culprit.operation == "FaultyProductBackward"
@@ -51,7 +53,9 @@ def test_a_backward_that_is_off_in_one_entry_of_100000_is_a_mismatch_and_its_lin
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_the_right_backward_agrees(dtype):
     function = faulty_product(0, 0.0)
-    result = check(lambda x, w: function.apply(x, w).sin(), (normal(1000, dtype=dtype), normal(1000, dtype=dtype, seed=1)))
+    result = check(
+        lambda x, w: function.apply(x, w).sin(), (normal(1000, dtype=dtype), normal(1000, dtype=dtype, seed=1))
+    )
     assert result.verdict == "agree", result.explain()
     assert result.ok
     assert result.culprit is None
@@ -111,7 +115,9 @@ def test_tensors_written_in_place_through_views_are_followed():
 
 
 def test_nothing_of_the_model_or_of_the_random_state_is_changed():
-    model = torch.nn.Sequential(torch.nn.Conv2d(2, 3, 2), torch.nn.BatchNorm2d(3), torch.nn.ReLU(), torch.nn.Dropout(0.5))
+    model = torch.nn.Sequential(
+        torch.nn.Conv2d(2, 3, 2), torch.nn.BatchNorm2d(3), torch.nn.ReLU(), torch.nn.Dropout(0.5)
+    )
     model[0].weight.grad = torch.ones_like(model[0].weight)
     hook = model.register_forward_hook(lambda *_: None)
     before = {k: v.clone() for k, v in model.state_dict().items()}
@@ -161,7 +167,11 @@ def test_every_mode_string_is_compared_on_a_module(mode):
 
 def test_the_second_derivative_of_layer_norm_through_its_forward_rule_is_found():
     # For f(s) = s / sqrt(s² / 4 · ... ) the closed form is in the corpus of public reports; PyTorch drops d(1/σ) there.
-    result = check(lambda x: torch.nn.functional.layer_norm(x, (2,), eps=0.25), torch.tensor([0.7, 0.0], dtype=torch.float64), modes=["FF"])
+    result = check(
+        lambda x: torch.nn.functional.layer_norm(x, (2,), eps=0.25),
+        torch.tensor([0.7, 0.0], dtype=torch.float64),
+        modes=["FF"],
+    )
     assert result.verdict == "mismatch"
 
 

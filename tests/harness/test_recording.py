@@ -52,9 +52,7 @@ def test_a_write_into_a_view_gives_the_base_a_new_value():
         return a * 2
 
     recording = capture(fn, leaf(3))
-    np.testing.assert_array_equal(
-        recording.variables[recording.outputs[0]].value, recording.result.detach().numpy()
-    )
+    np.testing.assert_array_equal(recording.variables[recording.outputs[0]].value, recording.result.detach().numpy())
     assert any(c.name == "storage::write" for c in recording.calls)
     y = evaluate(recording.program(), np.array([1.0, 2.0, 3.0]))
     np.testing.assert_array_equal(y, [[0, 0, 0], [2, 4, 6]])
