@@ -18,8 +18,8 @@ import pandas as pd
 
 from ..reports.schema import frame_from_rows
 from .errors import UsageError
-from .findings import Candidate, grouped, repaired
-from .known import KnownIssue, load
+from .findings import Candidate, grouped
+from .known import KnownIssue, load, repaired
 from .modes import MODES, accepted_mode
 from .units import BLOCK, Unit, UnitResult, run_unit, shrink_record
 
@@ -135,12 +135,6 @@ def run_campaign(
         if f is not None:
             r["finding"], r["known"] = f["id"], f["known"]
     frame = frame_from_rows(rows)
-    compared = [
-        (str(n), str(r["mode"]), str(r["runner"]), str(r["dtype"]))
-        for r in rows
-        for n in (r.get("op"), r.get("culprit") or r.get("program"))
-        if n
-    ]
     filtered = Counter[str]()
     for result in results:
         filtered.update(result.filtered)
@@ -150,7 +144,7 @@ def run_campaign(
         "seconds": time.perf_counter() - start,
         "programs": sum(r.programs for r in results),
         "workers": options.workers,
-        "repaired": repaired(issues, compared, findings),
+        "repaired": repaired(issues),
         "filtered while drawing": dict(filtered),
     }
     return Campaign(options, frame, findings, [c for r in results for c in r.coverage], metadata, dict(filtered))

@@ -98,23 +98,3 @@ def grouped(candidates: Iterable[Candidate], issues: Sequence[KnownIssue]) -> li
             }
         )
     return records
-
-
-def repaired(
-    issues: Sequence[KnownIssue], compared: Iterable[tuple[str, str, str, str]], findings: Sequence[dict[str, Any]]
-) -> list[str]:
-    """Known issues whose operation was compared in one of their modes and none of whose findings showed.
-
-    compared: (culprit or op, mode, runner, dtype) of the rows of the run.
-    """
-    seen = list(set(compared))
-    gone = []
-    for issue in issues:
-        verdict = issue.verdicts[0]
-        met = any(issue.covers((op,), mode, runner, dtype, verdict) for op, mode, runner, dtype in seen)
-        shows = any(
-            issue.covers((f["culprit"], f["op"]), f["mode"], f["runner"], f["dtype"], f["verdict"]) for f in findings
-        )
-        if met and not shows:
-            gone.append(issue.id)
-    return gone

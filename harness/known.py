@@ -12,8 +12,9 @@ from importlib.resources import files
 from pathlib import Path
 
 from .errors import UsageError
+from .proofs import Proof
 
-FIELDS = {"id", "operations", "modes", "runners", "dtypes", "verdicts", "condition", "reason", "issue", "seen"}
+FIELDS = {"id", "operations", "modes", "runners", "dtypes", "verdicts", "condition", "reason", "issue", "seen", "proof"}
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,8 @@ class KnownIssue:
     it shows (empty: everywhere).
     condition: when it shows, in words. reason: the closed form or argument that says what is right. issue: the public
     issue, or "".
-    seen: versions of torch in which it was seen.
+    seen: versions of torch in which it was seen. proof: the smallest call that shows it, with the right value in closed
+    form.
     """
 
     id: str
@@ -37,6 +39,7 @@ class KnownIssue:
     dtypes: tuple[str, ...] = ()
     verdicts: tuple[str, ...] = ("mismatch",)
     seen: tuple[str, ...] = ()
+    proof: Proof | None = None
 
     def covers(self, operations: Iterable[str], mode: str, runner: str, dtype: str, verdict: str) -> bool:
         """Whether a finding with these properties is this issue. `operations`: any of its names (culprit, op)."""
@@ -75,9 +78,10 @@ def load(path: Path | None = None) -> tuple[KnownIssue, ...]:
                 f"known issues: entry {i} ({entry.get('id', 'no id')}) has unknown {sorted(unknown)} and lacks "
                 f"{sorted(missing)}; accepted are {sorted(FIELDS)}. Correct the entry."
             )
-        found.append(
-            KnownIssue(**{k: tuple(v) if isinstance(v, list) else v for k, v in {"modes": [], **entry}.items()})
-        )
+        fields = {k: tuple(v) if isinstance(v, list) else v for k, v in {"modes": [], **entry}.items()}
+        if "proof" in entry:
+            fields["proof"] = Proof.of(entry["proof"], entry["id"])
+        found.append(KnownIssue(**fields))
     names = [k.id for k in found]
     if len(set(names)) != len(names):
         raise UsageError(
@@ -92,3 +96,8 @@ def match(
     """The first issue that covers a finding, or None."""
     names = list(operations)
     return next((k for k in issues if k.covers(names, mode, runner, dtype, verdict)), None)
+
+
+def repaired(issues: Sequence[KnownIssue]) -> list[str]:
+    """Ids of the entries whose proof no longer shows in this torch."""
+    return [k.id for k in issues if k.proof is not None and not k.proof.shows()]

@@ -28,7 +28,7 @@ def drift(primitive: Primitive, arguments: Sequence[Any], params: dict[str, Any]
     """Standard deviation of the rounding error of one result, entry by entry; 0.0 where nothing rounds.
 
     One rounding: 0.4 u |y|. A sum of k terms added in n = k/c chains of c has the variance
-    0.16 u² [y²(1 + c/(3n)) + Σx²(1 + c/2)].
+    0.16 u² [y²(1 + c/(3n)) + Σx²(1 + c/2)]. What is not linear in u is added as declared.
     """
     if primitive.ulps == 0.0 or result.dtype.kind not in "fc":
         return 0.0
@@ -47,7 +47,8 @@ def drift(primitive: Primitive, arguments: Sequence[Any], params: dict[str, Any]
     scale = np.maximum(np.sqrt(variance), size * np.sqrt(own))
     if not np.isfinite(scale).all():  # squares of numbers above 1e154: as for terms of one sign, whose squares are ≤ y²
         scale = np.where(np.isfinite(scale), scale, size * np.sqrt(own + 1.0 + c / 2.0))
-    return NOISE * u * primitive.ulps * scale
+    linear = NOISE * u * primitive.ulps * scale
+    return linear if a.beyond is None else linear + a.beyond(NOISE * u, *arguments, **params)
 
 
 class Noise:

@@ -93,6 +93,12 @@ def _variance_spread(x: Any, *, axes: tuple[int, ...], correction: float) -> Any
     return (sums + 3.0 * fourth + moved) / np.float64(_degrees(x, axes, correction)) ** 2
 
 
+def _mean_moved(unit: float, x: Any, *, axes: tuple[int, ...], correction: float) -> Any:
+    """n δ²/d for a mean that is rounded by δ: all that is left of the error of a variance at constant data."""
+    moved = unit**2 * _mean_variance(x, axes).reshape(reduced(x, axes))
+    return moved * (count_along(x, axes) / np.float64(_degrees(x, axes, correction)))
+
+
 def _variance_vjp(g: Any, y: Any, x: Any, *, axes: tuple[int, ...], correction: float) -> Any:
     """x̄ = g 2 (x - mean) / (n - correction)."""
     return spread_back(bind("divide", 2.0 * g, _degrees(x, axes, correction)), x, axes) * centre(x, axes=axes)
@@ -123,7 +129,7 @@ general(
     _variance_vjp,
     torch="torch.var({0}, dim={axes}, correction={correction})",
     source=STATISTICS,
-    accumulates=spread_of(_variance_spread, lambda x, *, axes, correction: 2),
+    accumulates=spread_of(_variance_spread, lambda x, *, axes, correction: 2, _mean_moved),
     draw=_draw_moment(var),
 )
 
@@ -151,6 +157,14 @@ def _std_spread(x: Any, *, axes: tuple[int, ...], correction: float) -> Any:
     return spread / (4.0 * np.where(variance > 0.0, variance, 1.0)) * s.reshape(variance.shape) ** 2
 
 
+def _deviation_moved(unit: float, x: Any, *, axes: tuple[int, ...], correction: float) -> Any:
+    """√(v + n δ²/d) - √v: how far a rounded mean moves the deviation."""
+    extra = _mean_moved(unit, x, axes=axes, correction=correction)
+    length = np.abs(_std(x, axes=axes, correction=correction))
+    total = length + np.hypot(length, np.sqrt(extra))
+    return np.divide(extra, total, out=np.zeros_like(total), where=total > 0.0)
+
+
 def _std_vjp(g: Any, y: Any, x: Any, *, axes: tuple[int, ...], correction: float) -> Any:
     """x̄ = g (x - mean) / ((n - correction) y).  Legitimate at constant data: centred vectors of length at most
     1/√(n - correction); ours is 0, the element of least norm."""
@@ -169,7 +183,7 @@ general(
     _std_vjp,
     torch="torch.std({0}, dim={axes}, correction={correction})",
     source=STATISTICS,
-    accumulates=spread_of(_std_spread, lambda x, *, axes, correction: 2),
+    accumulates=spread_of(_std_spread, lambda x, *, axes, correction: 2, _deviation_moved),
     draw=_draw_moment(std),
 )
 

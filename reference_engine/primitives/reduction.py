@@ -57,17 +57,21 @@ def one_axis(operation: str, x: Any, axis: Any) -> tuple[Any, int, tuple[int, ..
     return reshape(moved, (*(x.shape[i] for i in kept), count_along(x, axes))), len(kept), axes
 
 
-def spread_of(variance: Callable[..., Any], length: Callable[..., int]) -> Accumulation:
+def spread_of(
+    variance: Callable[..., Any], length: Callable[..., int], beyond: Callable[..., Any] | None = None
+) -> Accumulation:
     """Accumulation of a kernel whose rounding is known in full.
 
     variance(*xs, **params): the variance of the rounding error of each entry in units of (0.4 u)², beside the last
     rounding of the result, y². length: how many terms meet in one entry (a single term only rounds once). With chains
-    of one term the formula in `rounding.drift` is y²(1 + 1/6) + 1.5 squares, hence the factor.
+    of one term the formula in `rounding.drift` is y²(1 + 1/6) + 1.5 squares, hence the factor. beyond: as in
+    Accumulation.
     """
     return Accumulation(
         lambda *xs, **params: 2 if length(*xs, **params) > 1 else 1,
         lambda *xs, **params: variance(*xs, **params) / 1.5,
         chain=1,
+        beyond=beyond,
     )
 
 

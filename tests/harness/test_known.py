@@ -1,9 +1,12 @@
 """Known issues and the grouping of findings."""
 
+from dataclasses import replace
+
 import pytest
 from gradwitness.harness.errors import UsageError
-from gradwitness.harness.findings import Candidate, grouped, identifier, repaired
-from gradwitness.harness.known import KnownIssue, load, match
+from gradwitness.harness.findings import Candidate, grouped, identifier
+from gradwitness.harness.known import KnownIssue, load, match, repaired
+from gradwitness.harness.proofs import Proof
 
 
 def candidate(**changes):
@@ -64,11 +67,12 @@ def test_ids_are_unique_folder_names_whatever_the_operation_is_called():
     assert identifier("::", "") == "finding"
 
 
-def test_a_known_issue_that_was_compared_and_no_longer_shows_is_repaired():
-    compared = [("aten::cumprod.default", "FF", "autograd", "float64")]
-    assert repaired([ISSUE], compared, []) == ["cumprod-zero"]
-    assert repaired([ISSUE], compared, grouped([candidate()], [ISSUE])) == []
-    assert repaired([ISSUE], [("aten::cumprod.default", "R", "autograd", "float64")], []) == []
+def test_a_known_issue_whose_proof_is_answered_rightly_is_repaired():
+    right = Proof("x * x", (3.0,), "R", "6")
+    wrong = Proof("x * x", (3.0,), "R", "7")
+    assert repaired([replace(ISSUE, proof=right)]) == ["cumprod-zero"]
+    assert repaired([replace(ISSUE, proof=wrong)]) == []
+    assert repaired([ISSUE]) == []
 
 
 @pytest.mark.parametrize(
