@@ -59,7 +59,9 @@ class Noise:
         self.u = UNIT_ROUNDOFF[dtype] * self.magnified
         # Below the normal range a result is rounded to a multiple of the smallest number, whatever its size.
         self.smallest = SMALLEST[dtype] * self.magnified
+        # float64 is not looked at: no number of ours lies between its multiples.
         self.normal = SMALLEST[dtype] / (2.0 * UNIT_ROUNDOFF[dtype])
+        self.checks_range = dtype != "float64"
         self.rng = rng
 
     def __call__(self, primitive: Primitive, equation: Equation, arguments: list[Any], result: Any) -> Any:
@@ -68,7 +70,7 @@ class Noise:
         s = drift(primitive, arguments, equation.params, result, self.u)
         if isinstance(s, float) and s == 0.0:
             return result
-        if primitive.ulps > 0.0:
+        if self.checks_range and primitive.ulps > 0.0:
             size = np.abs(result)
             if np.min(size, initial=np.inf) < self.normal:
                 s = np.where((size < self.normal) & (size > 0.0), np.maximum(s, NOISE * self.smallest), s)
