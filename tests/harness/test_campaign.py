@@ -1,0 +1,114 @@
+"""Campaigns: every case ends in rows, counts do not depend on the workers, findings are proved by their scripts."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from gradwitness.harness import campaign, lockstep, units
+from gradwitness.harness.campaign import Options, run_campaign
+from gradwitness.harness.units import Unit, run_unit
+from gradwitness.reports import read_report
+
+FAULTY = ("nn.functional.layer_norm", "logcumsumexp")  # wrong second and forward derivatives in torch 2.13
+
+
+@pytest.fixture(scope="module")
+def found():
+    return run_campaign(Options("opinfo", ("R", "F", "FF"), 0, 3, 0, 2, FAULTY), known=[])
+
+
+def test_live_faults_are_found_with_their_culprit(found):
+    culprits = {(f["culprit"], f["mode"]) for f in found.findings if f["verdict"] == "mismatch"}
+    assert ("aten::native_layer_norm.default", "FF") in culprits
+    assert ("aten::logcumsumexp.default", "F") in culprits
+    assert all(f["fails"] for f in found.findings)
+
+
+def test_every_script_proves_its_finding_with_torch_alone(found, tmp_path):
+    scripts = [f for f in found.findings if f["verdict"] == "mismatch"]
+    assert scripts
+    for f in scripts:
+        path = tmp_path / "repro.py"
+        path.write_text(f["script"])
+        imports = {line.split()[1] for line in f["script"].splitlines() if line.startswith(("import ", "from "))}
+        assert imports <= {"torch", "math"}
+        done = subprocess.run([sys.executable, "-I", path], cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 1, done.stderr + done.stdout
+        assert "torch=" in done.stdout and "right=" in done.stdout
+
+
+def test_findings_are_cut_down(found):
+    smallest = min(f["elements"] for f in found.findings if f["culprit"] == "aten::native_layer_norm.default")
+    assert smallest <= 8
+
+
+def test_a_report_holds_every_row_and_finding(found, tmp_path):
+    campaign.write(found, tmp_path / "out", None, [], "gradwitness run")
+    again = read_report(tmp_path / "out")
+    assert len(again["frame"]) == len(found.frame)
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert {f["id"] for f in summary["findings"]} == {f["id"] for f in found.findings}
+    assert summary["comparisons"] == len(found.frame)
+    for f in summary["findings"]:
+        assert (tmp_path / "out" / f["repro"]).exists()
+
+
+def test_counts_do_not_depend_on_the_number_of_workers():
+    one = run_campaign(Options("generated", ("R", "F"), 24, None, 3, 1))
+    two = run_campaign(Options("generated", ("R", "F"), 24, None, 3, 2))
+    columns = ["case", "op", "program", "mode", "dtype", "wrt", "verdict"]
+    assert one.frame[columns].equals(two.frame[columns])
+    assert one.metadata["programs"] == two.metadata["programs"] == 24
+
+
+def test_every_sample_of_an_entry_ends_in_a_row():
+    result = run_unit(Unit("opinfo", "cumsum", ("R", "FF"), 0))
+    cases = {r["case"] for r in result.rows}
+    assert len(cases) == result.programs
+    assert {r["mode"] for r in result.rows} == {"R", "FF"}
+    (record,) = result.coverage
+    assert record["status"] == "compared"
+
+
+def die(unit):
+    import os
+
+    os._exit(7)
+
+
+def sleep(unit):
+    import time
+
+    time.sleep(60)
+
+
+@pytest.mark.parametrize(("does", "verdict"), [(die, "crashed"), (sleep, "timeout")])
+def test_a_unit_that_kills_its_worker_or_hangs_ends_in_one_row(monkeypatch, does, verdict):
+    monkeypatch.setattr(campaign, "run_unit", does)
+    monkeypatch.setattr(campaign, "UNIT_SECONDS", 2.0)
+    result = run_campaign(Options("opinfo", ("R",), 0, 1, 0, 1, ("exp",)), known=[])
+    assert list(result.frame["verdict"]) == [verdict]
+    assert [f["fails"] for f in result.findings] == [True]
+
+
+def test_a_fault_of_our_own_is_a_row_that_fails_the_run(monkeypatch):
+    monkeypatch.setattr(units, "compare_reverse", lambda subject, rows: 1 / 0)
+    result = run_unit(Unit("opinfo", "exp", ("R",), 0, samples=1))
+    assert [r["verdict"] for r in result.rows] == ["crashed"]
+    assert "ZeroDivisionError" in result.rows[0]["message"]
+
+
+def test_an_untested_torch_is_warned_about_by_name():
+    assert campaign.untested("2.13.0+cpu") == ""
+    assert "torch 9.1.0 is not a version gradwitness was tested against" in campaign.untested("9.1.0")
+
+
+def test_the_network_in_lock_step_stays_within_rounding_and_learns():
+    result = lockstep.run(steps=30)
+    assert len(result.z) == 30
+    assert max(result.z) < lockstep.THRESHOLD
+    assert result.loss_torch[-1] < 0.5 * result.loss_torch[0]
+    # rounding of 30 steps: each adds at most some hundred roundings of weights of size 1
+    assert max(result.apart) < 30 * 200 * 2.0**-53
+    assert {j.verdict for step in result.judgements for j in step} == {"agree"}
