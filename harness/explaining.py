@@ -8,11 +8,11 @@ of zeros, where torch multiplies 0 by an infinite slope.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..reference_engine.program import Program
+from ..reference_engine.program import Equation, Program, Variable
 from .comparing import record
 from .drawn import Case
 from .emit import compiled, emit
@@ -67,14 +67,39 @@ def explanations(case: Case, mode: str, dtype: str, seed: int, only_nan: bool) -
         found: dict[str, Explanation] = {}
         for number, single in enumerate(alone):
             located = differs_alone(single, asked, dtype, seed + number)
+            if located is None and len(asked) == 2 and "R" in asked:
+                located = _differs_weighted(single, asked, dtype, seed + number)
             if located is not None:
                 for op, culprit in _named(located, seed):
                     note = "" if asked == mode else f"it differs in {_said(asked)}, which enters the answer in {mode}"
                     numbers = float(np.real(located.found)), float(np.real(located.at.right))
-                    found.setdefault(op, Explanation(op, culprit, asked, single, note, *numbers))
+                    found.setdefault(op, Explanation(op, culprit, asked, located.case, note, *numbers))
         if found:
             return list(found.values())
     return list(_zero_times_infinity(case, alone, mode, dtype, seed)) if only_nan else []
+
+
+def _differs_weighted(single: Case, mode: str, dtype: str, seed: int) -> Located | None:
+    """Whether an equation differs once its results are multiplied by weights of 1 that are differentiated too.
+
+    At second order the derivative in the weights is Df[t], by the rule that differentiates the cotangent: in a program
+    other operations ask for it, and the equation alone does not.
+    """
+    program = single.program
+    weights = [Variable(v.shape, v.dtype) for v in program.outputs]
+    results = [Variable(v.shape, v.dtype) for v in program.outputs]
+    products = [
+        Equation("multiply", (v, w), {}, (r,)) for v, w, r in zip(program.outputs, weights, results, strict=True)
+    ]
+    weighted = Program(
+        (*program.inputs, *weights), program.constants, (*program.equations, *products), tuple(results), program.name
+    )
+    ones = tuple(np.ones(v.shape) for v in weights)
+    located = differs_alone(Case(weighted, (*single.inputs, *ones)), mode, dtype, seed)
+    if located is None:
+        return None
+    e = program.equations[-1]
+    return replace(located, primitive=e.primitive, operation=torch_function(e), aten=aten_operation(single))
 
 
 def _said(mode: str) -> str:
@@ -93,9 +118,7 @@ def _named(located: Located, seed: int) -> list[tuple[str, str]]:
     return [(located.operation, located.aten)]
 
 
-def _zero_times_infinity(
-    case: Case, alone: list[Case], mode: str, dtype: str, seed: int
-) -> Iterator[Explanation]:
+def _zero_times_infinity(case: Case, alone: list[Case], mode: str, dtype: str, seed: int) -> Iterator[Explanation]:
     """Equations whose derivative along 0 is not 0 in torch.
 
     (f(x + h 0) - f(x))/h = 0 whatever the slope, and the gradient of 0 f is 0 as well; torch has 0 times infinity.

@@ -113,7 +113,7 @@ def judge(question: Question) -> list[Judgement]:
     if any(SUSPECT < r.z <= CLEAR for r in results):
         results = _compare(question, exact, answers, SAMPLES)
     if any(r.verdict == "mismatch" for r in results):
-        _against_set(question, answers, results)
+        _against_set(question, answers, exact, results)
     if question.lossy is not None and any(r.verdict == "mismatch" for r in results):
         _against_lossy(question, answers, exact, results)
     if any(r.verdict == "mismatch" for r in results):
@@ -154,9 +154,11 @@ def _within_last_rounding(question: Question, exact: list[Array], answers: list[
     return results
 
 
-def _spreads(question: Question, plan: Plan, given: Sequence[Any], samples: int) -> tuple[list[Array], list[Array]]:
+def _spreads(
+    question: Question, plan: Plan, given: Sequence[Any], samples: int, under: Any = None
+) -> tuple[list[Array], list[Array]]:
     """Exact outputs and their spread: rounding in PyTorch's dtype and the witness's own float64, in quadrature."""
-    exact, s = spread(plan, given, question.dtype, samples=samples, seed=question.seed)
+    exact, s = spread(plan, given, question.dtype, samples=samples, seed=question.seed, under=under)
     if question.dtype == "float64":
         own = s
     else:
@@ -242,22 +244,26 @@ def _number(x: Any) -> float:
     return float(np.real(x))
 
 
-def _against_set(question: Question, answers: list[Array], results: list[Judgement]) -> None:
-    """Mismatches that lie within the set of generalised derivatives become conventions."""
-    from ..reference_engine.generalized import hull
+def _against_set(question: Question, answers: list[Array], exact: list[Array], results: list[Judgement]) -> None:
+    """Mismatches that lie within the set of generalised derivatives become conventions.
+
+    The ends of the set are numbers that rounding moves too: the spread is the widest of our own choice and its ends.
+    """
+    from ..reference_engine.generalized import corners, hull
 
     ends = hull(question.plan, question.given, samples=8, seed=question.seed)
     if not any(has_kink for *_, has_kink in ends):
         return
-    _, spreads = _spreads(question, question.plan, question.given, SAMPLES)
-    for t, r, s, (lower, upper, _, has_kink) in zip(answers, results, spreads, ends, strict=True):
+    _, own = _spreads(question, question.plan, question.given, SAMPLES)
+    there = [_spreads(question, question.plan, question.given, SAMPLES, under)[1] for under in corners()]
+    for i, (t, r, (lower, upper, _, has_kink)) in enumerate(zip(answers, results, ends, strict=True)):
         if r.verdict != "mismatch" or t.shape != np.shape(lower) or not has_kink:
             continue
+        s = np.max([np.where(np.isfinite(s[i]), s[i], 0.0) for s in (own, *there)], axis=0)
         with np.errstate(all="ignore"):
-            slack = THRESHOLD * np.where(np.isfinite(s), s, 0.0) + THRESHOLD * UNIT_ROUNDOFF[
-                question.dtype
-            ] * np.maximum(np.abs(lower), np.abs(upper))
+            slack = THRESHOLD * (s + UNIT_ROUNDOFF[question.dtype] * np.maximum(np.abs(lower), np.abs(upper)))
             inside = (t >= lower - slack) & (t <= upper + slack)
+            inside |= ~(errors(t, exact[i], own[i], question.dtype)[0] > THRESHOLD)
         if inside.all():
             r.verdict, r.note = (
                 "convention",

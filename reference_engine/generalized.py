@@ -46,6 +46,11 @@ def hull(plan: Plan, given: Sequence[Any], *, samples: int = 8, seed: int = 0) -
     return [(a, b, y, bool(open_sites)) for a, b, y in zip(lower, upper, exact, strict=True)]
 
 
+def corners() -> list[Callable[[Primitive, Equation, list[Any], Any], Any]]:
+    """Observers for `Plan.observe` that answer every open choice low, and every one high: two ends of the set."""
+    return [_Weights(lambda key: LOW, np.random.default_rng(0)), _Weights(lambda key: HIGH, np.random.default_rng(0))]
+
+
 def _manners(
     open_sites: Sequence[tuple[Any, ...]], samples: int, rng: np.random.Generator
 ) -> Iterator[Callable[[tuple[Any, ...]], str]]:

@@ -7,7 +7,7 @@ and Petit, Verificarlo, 2016; Higham, Accuracy and Stability of Numerical Algori
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,8 @@ SMALLEST = {"float64": 2.0**-1074, "float32": 2.0**-149, "bfloat16": 2.0**-133, 
 # larger, and the spread, linear in it, divided by as much; in lower precisions nothing is lost.
 MAGNIFIED = {"float64": 64.0}
 NOISE = 0.4  # standard deviation of one rounding in units of u; a uniform error on [-u/2, u/2]·(1..2) has 0.29 to 0.58
+
+Observer = Callable[[Primitive, Equation, list[Any], Any], Any]
 
 
 def drift(primitive: Primitive, arguments: Sequence[Any], params: dict[str, Any], result: Any, u: float) -> Any:
@@ -79,21 +81,23 @@ class Noise:
 
 
 def spread(
-    plan: Plan, given: Sequence[Any], dtype: str, *, samples: int = 16, seed: int = 0
+    plan: Plan, given: Sequence[Any], dtype: str, *, samples: int = 16, seed: int = 0, under: Observer | None = None
 ) -> tuple[list[Array], list[Array]]:
     """Exact outputs, and the root mean square by which rounding in `dtype` moves them.
 
-    plan, given: as for Plan.run. samples: m, number of disturbed runs. Returns two lists of arrays with the shapes of
+    plan, given: as for Plan.run. samples: m, number of disturbed runs. under: an observer for `Plan.observe` that
+    changes results before they are disturbed (another choice at a kink). Returns two lists of arrays with the shapes of
     the outputs; the unit is that of the outputs. Where a disturbed run is not finite and the exact one is, the spread
     is inf.
     """
-    exact = [np.asarray(y) for y in plan.run(given)]
+    exact = [np.asarray(y) for y in (plan.run(given) if under is None else plan.observe(given, under))]
     moved = [np.zeros(y.shape) for y in exact]  # root of the sum of squares, which may lie below the smallest float
     rng = np.random.default_rng(seed)
     noise = Noise(dtype, rng)
+    disturb: Observer = noise if under is None else lambda p, e, xs, r: noise(p, e, xs, under(p, e, xs, r))
     with np.errstate(all="ignore"):
         for _ in range(samples):
-            for total, y, r in zip(moved, exact, plan.observe(given, noise), strict=True):
+            for total, y, r in zip(moved, exact, plan.observe(given, disturb), strict=True):
                 if y.dtype.kind in "fc":
                     total[...] = np.hypot(total, np.where(np.isfinite(y), np.abs(np.asarray(r) - y), 0.0))
     return exact, [np.where(np.isnan(q), np.inf, q / np.sqrt(samples) / noise.magnified) for q in moved]
