@@ -1,0 +1,52 @@
+"""The pages that are read off the code say what the code says, and name all of it."""
+
+import importlib.util
+import tomllib
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("reference_engine", "harness", "scenarios", "reports", "benchmarks")
+
+
+@pytest.fixture(scope="module")
+def writer() -> ModuleType:
+    """docs/write_pages.py, which is no part of the package."""
+    spec = importlib.util.spec_from_file_location("write_pages", ROOT / "docs" / "write_pages.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("name", ["findings.md", "files.md"])
+def test_a_written_page_is_what_would_be_written_today(writer: ModuleType, name: str) -> None:
+    page = ROOT / "docs" / name
+    assert page.read_text(encoding="utf-8") == writer.pages()[page], "run: python docs/write_pages.py"
+
+
+def test_every_known_issue_is_found_on_the_page_of_findings_in_table_and_text() -> None:
+    page = (ROOT / "docs" / "findings.md").read_text(encoding="utf-8")
+    issues = tomllib.loads((ROOT / "harness" / "known_issues.toml").read_text(encoding="utf-8"))["issue"]
+    for issue in issues:
+        assert f"[{issue['id']}](#{issue['id']})" in page and f"### {issue['id']}\n" in page, issue["id"]
+
+
+def test_every_folder_with_python_files_has_its_section(writer: ModuleType) -> None:
+    folders = {path.parent.relative_to(ROOT).as_posix() for name in PACKAGES for path in (ROOT / name).rglob("*.py")}
+    assert folders == {folder for folder, _ in writer.FOLDERS}
+
+
+def test_every_file_says_what_it_is_for(writer: ModuleType) -> None:
+    silent = [path for name in PACKAGES for path in (ROOT / name).rglob("*.py") if not writer.first_sentence(path)]
+    assert silent == []
+
+
+def test_an_issue_without_modes_counts_as_one_of_reverse_mode_and_a_refusal_as_none(writer: ModuleType) -> None:
+    assert [writer.group_of(issue) for issue in ({}, {"modes": ["FF"]}, {"modes": ["R"], "verdicts": ["raised"]})] == [
+        0,
+        1,
+        2,
+    ]
