@@ -73,10 +73,9 @@ def renorm(call: CallSite, x: Any, p: Any, dim: int, maxnorm: Any) -> Any:
     """Slices along `dim` whose p-norm exceeds `maxnorm` are scaled down to it: x · maxnorm / (‖x‖ + 1e-7).
 
     The 1e-7 is part of what PyTorch computes in every precision. On the sphere itself both one-sided derivatives are
-    legitimate; the
-    slice stays as it is there.
+    legitimate; the slice stays as it is there. With maxnorm = 0 the result is 0 for every input.
     """
     others = tuple(i for i in range(x.ndim) if i != dim % x.ndim)
     length = ops.norm(x, float(p), axis=others, keepdims=True)
-    above = ops.greater(length, float(maxnorm))
+    above = ops.greater(length, float(maxnorm)) if maxnorm > 0 else ops.greater_equal(length, 0.0)
     return ops.where(above, x * (float(maxnorm) / (ops.where(above, length, 1.0) + 1e-7)), x)

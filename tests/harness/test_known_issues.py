@@ -1,0 +1,94 @@
+"""Every known issue carries a proof: one call that torch still answers wrongly and the witness rightly.
+
+The right value is a closed form, evaluated by mpmath at 50 digits; a repair in torch fails the first test and is noticed.
+"""
+
+import math
+
+import pytest
+from gradwitness.harness.errors import UsageError
+from gradwitness.harness.known import load
+from gradwitness.harness.modes import reference
+from gradwitness.harness.proofs import Proof
+from gradwitness.harness.recording import capture, to_numpy
+from gradwitness.harness.witnessing import witness
+from gradwitness.reference_engine.evaluate import Plan
+
+ISSUES = load()
+WRONG = [k for k in ISSUES if k.proof is not None and k.proof.right]
+REFUSED = [k for k in ISSUES if k.proof is not None and k.proof.raises]
+# Beside the nearest float: some of the witness's rules are several operations, and eigenvectors go through LAPACK.
+WITNESS_ULPS = 64
+
+
+def named(issues):
+    return [pytest.param(k, id=k.id) for k in issues]
+
+
+def witness_value(proof: Proof) -> float:
+    """The witness's answer to the call of a proof, read from a recording of it."""
+    leaves = [x.requires_grad_() for x in proof.tensors(proof.inputs)]
+    recording = capture(proof.function(), *leaves)
+    seen = witness(recording, list(recording.inputs))
+    assert not seen.unsupported, seen.unsupported
+    program = seen.program(list(recording.inputs), list(recording.outputs))
+    x, c, t, s = ([to_numpy(a) for a in group] for group in (leaves, *proof.directions()))
+    if proof.mode == "":
+        return proof.number(Plan(program).run(x)[proof.answer])
+    question = reference(program, x, c, t, s, proof.mode)
+    return proof.number(question.plan.run(question.given)[proof.answer])
+
+
+@pytest.mark.parametrize("issue", named(WRONG))
+def test_torch_still_gives_a_wrong_number(issue):
+    value = issue.proof.torch_value()
+    assert not issue.proof.holds(value), f"{issue.id}: torch now gives {value}, which is right: it has been repaired"
+    assert issue.proof.shows()
+
+
+@pytest.mark.parametrize("issue", named(WRONG))
+def test_the_witness_gives_the_closed_form(issue):
+    right, value = issue.proof.right_value(), witness_value(issue.proof)
+    assert value == pytest.approx(right, rel=WITNESS_ULPS * 2.0**-52, abs=0.0)
+
+
+@pytest.mark.parametrize("issue", named(WRONG))
+def test_torch_is_wrong_in_more_than_its_last_digits(issue):
+    # an entry excuses a wrong formula or a special value, never rounding
+    right, value = issue.proof.right_value(), issue.proof.torch_value()
+    assert not math.isfinite(value) or abs(value - right) > 1e3 * math.ulp(right), (value, right)
+
+
+@pytest.mark.parametrize("issue", named(REFUSED))
+def test_torch_still_refuses(issue):
+    with pytest.raises(Exception, match=issue.proof.raises):
+        issue.proof.torch_value()
+    assert issue.proof.shows()
+
+
+def test_every_entry_has_a_proof_and_the_proof_is_asked_in_a_mode_the_entry_covers():
+    assert [k.id for k in ISSUES if k.proof is None] == []
+    assert len({k.operations for k in ISSUES}) >= 12
+    for k in ISSUES:
+        assert not k.modes or k.proof.mode in k.modes, k.id
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        ({"call": "x", "inputs": [1.0], "mode": "R"}, "either right or raises"),
+        ({"call": "x", "inputs": [1.0], "mode": "R", "right": "1", "raises": "no"}, "either right or raises"),
+        ({"call": "x", "inputs": [1.0], "mode": "Q", "right": "1"}, "has mode 'Q'"),
+        ({"call": "x", "inputs": [1.0], "mode": "R", "right": "1", "colour": "red"}, "unknown \\['colour'\\]"),
+    ],
+)
+def test_a_damaged_proof_is_refused_naming_the_entry(data, sentence):
+    with pytest.raises(UsageError, match=f"proof of some-id.*{sentence}"):
+        Proof.of(data, "some-id")
+
+
+def test_a_proof_that_torch_answers_rightly_does_not_show():
+    assert not Proof("x * x", (3.0,), "R", "6").shows()
+    assert Proof("x * x", (3.0,), "R", "6.001").shows()
+    assert not Proof("x * x", (3.0,), "R", raises="not implemented").shows()
+    assert not Proof("x.no_such_method()", (3.0,), "R", raises="not implemented").shows()
