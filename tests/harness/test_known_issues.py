@@ -1,6 +1,6 @@
 """Every known issue carries a proof: one call that torch still answers wrongly and the witness rightly.
 
-The right value is a closed form, evaluated by mpmath at 50 digits; a repair in torch fails the first test and is noticed.
+The right value is a closed form, evaluated by mpmath at 50 digits. A repair in torch fails the first test.
 """
 
 import math
