@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import traceback
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .drawn import Case
 from .emit import compiled, emit
@@ -16,9 +16,7 @@ from .generated import compare_case, counted, draw_cases, in_precision, single_e
 from .rows import Rows
 from .scripts import answers_of, random_directions, script_of_program
 from .strategies import expressions, networks, programs, steps
-
-if TYPE_CHECKING:
-    from .units import Unit, UnitResult
+from .work import Unit, UnitResult
 
 # Primitives that rules are made of and that stand for no single function of PyTorch: their spelling rounds differently.
 COMPOSED = frozenset(

@@ -21,7 +21,8 @@ from .errors import UsageError
 from .findings import Candidate, grouped
 from .known import KnownIssue, load, repaired
 from .modes import MODES, accepted_mode
-from .units import BLOCK, Unit, UnitResult, run_unit, shrink_record
+from .units import BLOCK, run_unit, shrink_record
+from .work import Unit, UnitResult
 
 SOURCES = ("generated", "opinfo", "all")
 UNIT_SECONDS = 240.0  # time limit of one unit; the slowest takes about 20 s

@@ -10,7 +10,7 @@ from ..reference_engine.program import Program, Variable
 from ..reference_engine.simplify import simplify
 
 _plans: dict[Any, tuple[Plan, list[Any]]] = {}
-_KEPT_AT_MOST = 4096
+_KEPT_AT_MOST = 512  # plans hold buffers of their results
 
 
 def started(

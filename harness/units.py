@@ -8,7 +8,6 @@ import time
 import traceback
 import warnings
 from collections import Counter
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -22,40 +21,13 @@ from .localising import suspects
 from .recording import Recording
 from .rows import Rows
 from .scripts import script_of_call
+from .work import Unit, UnitResult
 
 SECOND_ORDER_SAMPLES = 2  # samples of an entry above order 1, unless asked otherwise
 TRACED = (
     2  # samples of an entry, mode and verdict that are traced to one operation; the others are rows of the same finding
 )
 BLOCK = 20  # generated programs in one block; fixed, so that counts do not depend on the number of workers
-
-
-@dataclass(frozen=True)
-class Unit:
-    """source "opinfo": `name` is an entry of op_db; source "generated": `number` is the block, `count` the programs in
-    it.
-    """
-
-    source: str
-    name: str
-    modes: tuple[str, ...]
-    seed: int
-    number: int = 0
-    count: int = 0
-    samples: int | None = None
-
-
-@dataclass
-class UnitResult:
-    """Rows of the frame, candidates for findings, coverage records, and counts of what was filtered while drawing."""
-
-    unit: Unit
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    candidates: list[Candidate] = field(default_factory=list)
-    coverage: list[dict[str, Any]] = field(default_factory=list)
-    filtered: dict[str, int] = field(default_factory=dict)
-    seconds: float = 0.0
-    programs: int = 0
 
 
 def run_unit(unit: Unit) -> UnitResult:

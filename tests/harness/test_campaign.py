@@ -7,7 +7,8 @@ import sys
 import pytest
 from gradwitness.harness import campaign, lockstep, units
 from gradwitness.harness.campaign import Options, run_campaign
-from gradwitness.harness.units import Unit, run_unit
+from gradwitness.harness.units import run_unit
+from gradwitness.harness.work import Unit
 from gradwitness.reports import read_report
 
 FAULTY = ("nn.functional.layer_norm", "logcumsumexp")  # wrong second and forward derivatives in torch 2.13
