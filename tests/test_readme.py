@@ -93,6 +93,15 @@ def test_no_example_is_left_untried() -> None:
     assert {line.split()[0] for line in TYPED if line.strip()} <= PROGRAMS
 
 
+def test_the_code_that_contributing_quotes_stands_in_the_package() -> None:
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    package = [path.read_text(encoding="utf-8") for path in ROOT.glob("*/*/*.py")]
+    quoted = re.findall(r"^```python\n(?:#[^\n]*\n)?(.*?)^```$", page, flags=re.MULTILINE | re.DOTALL)
+    assert len(quoted) == 2
+    for code in quoted:
+        assert any(code in text for text in package), code
+
+
 def test_every_make_target_exists() -> None:
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE))
     pages = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
@@ -124,7 +133,7 @@ def test_every_verdict_and_every_mode_is_explained() -> None:
 def test_every_fault_of_torch_that_the_readme_names_is_a_known_issue_in_these_modes() -> None:
     entries = tomllib.loads((ROOT / "harness" / "known_issues.toml").read_text(encoding="utf-8"))["issue"]
     modes = {entry["id"]: " ".join(entry["modes"]) or "all" for entry in entries}
-    named = re.findall(r"^\| `.*?\| ([A-Zal ]+) \| .* \| `([\w-]+)` \|$", README, flags=re.MULTILINE)
+    named = re.findall(r"^\| `.*?\| ([A-Zal ]+) \| .* \| \[([\w-]+)\]\(\S+\) \|$", README, flags=re.MULTILINE)
     assert len(named) >= 5
     for shown, name in named:
         assert sorted(shown.split()) == sorted(modes.get(name, "no such entry").split()), name
