@@ -76,7 +76,7 @@ class Noise:
             size = np.abs(result)
             if np.min(size, initial=np.inf) < self.normal:
                 s = np.where((size < self.normal) & (size > 0.0), np.maximum(s, NOISE * self.smallest), s)
-        noise = s * self.rng.standard_normal(np.shape(result))
+        noise = s * self.rng.standard_normal(np.shape(result), np.float32)
         return np.where(np.isfinite(noise), result + noise, result)
 
 
