@@ -1,7 +1,8 @@
 """`Pool`: what a primitive's `draw` takes its arguments from, over a trace that knows its numbers.
 
 Every decision is one draw of a small integer, and 0 is the simple choice, so that hypothesis shrinks towards the most
-recent value, a new input instead of a constant, small shapes and simple numbers.
+recent value, small shapes and simple numbers. An operand costs one draw, whether there is a value for it or not: so most
+operations are at most five draws, which is what hypothesis deletes in one piece.
 """
 
 from __future__ import annotations
@@ -60,17 +61,18 @@ class Pool:
         self.left_out: Counter[str] = Counter()
         self.nonfinite = nonfinite
         # One flavour per program: rare contents are separable, and do not pile up in one program.
-        flavour = integer(0, 31)
+        flavour = integer(0, 19)
         self.kinds = contents.KINDS
-        if flavour == 31:
+        if flavour == 19:
             self.kinds = (contents.simple, contents.dense, contents.extreme, contents.extreme)
-        elif flavour == 30:
+        elif flavour == 18:
             self.kinds = (contents.simple, contents.dense, contents.masked, contents.masked)
         if nonfinite:
             self.kinds = (contents.simple, contents.dense, contents.nonfinite)
-        self.empties = flavour == 29
-        self.infinite = flavour == 30 or nonfinite
-        self.greatest = math.inf if self.infinite else HUGE if flavour == 31 else self.limits.magnitude
+        self.empties = flavour == 17
+        self.infinite = flavour == 18 or nonfinite
+        self.greatest = math.inf if self.infinite else HUGE if flavour == 19 else self.limits.magnitude
+        self.seed = 0
         self.theme = 2 + integer(0, 2)  # the n of the ambiguous shapes (n, n) and (n, n, n)
 
     # -- decisions ------------------------------------------------------------------------------------------------
@@ -85,7 +87,7 @@ class Pool:
 
     def length(self) -> int:
         """A small axis length, 0 only in the few programs that allow empty axes."""
-        if self.empties and self.chance(6):
+        if self.empties and self.chance(4):
             return 0
         return int(self.choice(LONG if self.limits.long else LENGTHS))
 
@@ -111,38 +113,52 @@ class Pool:
 
     # -- values ---------------------------------------------------------------------------------------------------
 
+    def begin(self, seed: int) -> None:
+        """Start an operation: what it needs and finds no value for is made from `seed`, without further draws.
+
+        So the number of draws of an operation hardly depends on what came before, and hypothesis can delete what came
+        before. A small seed makes small arrays of simple numbers.
+        """
+        self.seed = seed
+
     def array(self, min_ndim: int = 0, max_ndim: int = 4, domain: str = "real") -> Tracer:
         """An existing value with that many axes in the domain, or a new one."""
-        if self.integer(0, 7) < 7:
-            near = [v for v in self._newest() if min_ndim <= v.ndim <= max_ndim]
-            usable = [v for v in near if contents.inside(domain, v.value)]
-            if usable:
-                return self.take(usable)
-            if near and self.integer(0, 2) == 0:
-                return self._moved(self.take(near), domain)
-        return self.fresh(self._shape(min_ndim, max_ndim), domain)
+        place = self.integer(0, 8 * RECENT - 1)
+        if place >= 7 * RECENT:
+            return self.fresh(self._shape(min_ndim, max_ndim), domain)
+        near = [v for v in self._newest() if min_ndim <= v.ndim <= max_ndim]
+        usable = [v for v in near if contents.inside(domain, v.value)]
+        if usable:
+            return self.take(usable, place)
+        if near and self.seed % 3 == 2:
+            return self._moved(self.take(near, place), domain)
+        return self._made(lambda pool: pool.fresh(pool._shape(min_ndim, max_ndim), domain))
 
     def shaped(self, shape: Shape, domain: str = "real") -> Tracer:
         """A value of exactly that shape: existing, an existing one reshaped, or new."""
         shape = tuple(int(n) for n in shape)
-        if self.integer(0, 3) < 3:
-            near = [v for v in self._newest() if v.shape == shape and contents.inside(domain, v.value)]
+        place = self.integer(0, 4 * RECENT - 1)
+        if place >= 3 * RECENT:
+            return self.fresh(shape, domain)
+        near = [v for v in self._newest() if v.shape == shape and contents.inside(domain, v.value)]
+        if near:
+            return self.take(near, place)
+        if self.limits.reshapes and self.seed % 2 == 1:
+            size = math.prod(shape)
+            near = [v for v in self._newest() if v.size == size > 1 and contents.inside(domain, v.value)]
             if near:
-                return self.take(near)
-            if self.limits.reshapes and self.integer(0, 1) == 0:
-                size = math.prod(shape)
-                near = [v for v in self._newest() if v.size == size > 1 and contents.inside(domain, v.value)]
-                if near:
-                    return ops.reshape(self.take(near), shape)  # type: ignore[no-any-return]
-        return self.fresh(shape, domain)
+                return ops.reshape(self.take(near, place), shape)  # type: ignore[no-any-return]
+        return self._made(lambda pool: pool.fresh(shape, domain))
 
     def broadcastable(self, shape: Shape) -> Tracer:
         """A value whose shape broadcasts against `shape`, in either direction."""
-        if self.integer(0, 3) < 3:
-            near = [v for v in self._newest() if self._fits(v.shape, shape)]
-            if near:
-                return self.take(near)
-        return self.fresh(self._against(shape), "real")
+        place = self.integer(0, 4 * RECENT - 1)
+        if place >= 3 * RECENT:
+            return self.fresh(self._against(shape), "real")
+        near = [v for v in self._newest() if self._fits(v.shape, shape)]
+        if near:
+            return self.take(near, place)
+        return self._made(lambda pool: pool.fresh(pool._against(shape), "real"))
 
     def fresh(self, shape: Shape, domain: str = "real") -> Tracer:
         """A new array: an input, or now and then a constant."""
@@ -153,9 +169,20 @@ class Pool:
         tracer = self.builder.input(x.shape, value=x)
         return tracer
 
-    def take(self, candidates: Sequence[Tracer]) -> Tracer:
-        """One of the newest candidates, which counts as used from now on."""
-        v: Tracer = candidates[self.integer(0, min(len(candidates), RECENT) - 1)]
+    def _made(self, make: Callable[[Pool], Tracer]) -> Tracer:
+        """What `make` makes, with all decisions taken from the seed of the operation instead of being drawn."""
+        rng = np.random.default_rng(self.seed)
+        small = max(0, 6 - self.seed // 8)  # for small seeds the simplest choice more often than not
+        drawn, self.integer = self.integer, lambda low, high: low if rng.random() < small / 7 else int(rng.integers(low, high + 1))
+        self.seed += 1
+        try:
+            return make(self)
+        finally:
+            self.integer = drawn
+
+    def take(self, candidates: Sequence[Tracer], place: int = 0) -> Tracer:
+        """One of the newest candidates, by `place`; it counts as used from now on."""
+        v: Tracer = candidates[place % RECENT % len(candidates)]
         self.unused.pop(v.variable, None)
         return v
 

@@ -25,7 +25,7 @@ from .pool import Limits, Pool
 
 Step = Callable[[Pool], Any]
 FEWEST, MOST = 3, 14
-# After the fewest operations each further one is drawn unless a draw from 0 to STOP is 0: the median is then about 8.
+# After the fewest operations one draw in 1 + STOP ends the program: the median is then about 8.
 STOP = 11
 
 
@@ -76,15 +76,23 @@ def _is_decision(name: str) -> bool:
 
 
 @st.composite
-def _operation(draw: Any, pool: Pool, options: Sequence[tuple[str, Step]]) -> bool:
-    """Apply one operation; a strategy of its own so that hypothesis can delete it as one piece."""
-    name, step = options[draw(_integers(0, len(options) - 1))]
+def _operation(draw: Any, pool: Pool, options: Sequence[tuple[str, Step]], enough: bool) -> int | None:
+    """Apply one operation: 1 if it is kept, 0 if not; None to stop, if there are `enough` already.
+
+    One draw says whether to go on (low numbers stop) and with which operation.
+    """
+    stops = max(1, len(options) // STOP)
+    number = draw(_integers(0, stops + len(options) - 1))
+    if number < stops and enough:
+        return None
+    name, step = options[max(0, number - stops)]
+    pool.begin(draw(_integers(0, 9999)))
     try:
         with np.errstate(all="ignore"):
-            return pool.keep(step(pool), name)
+            return int(pool.keep(step(pool), name))
     except (EngineError, np.linalg.LinAlgError) as error:  # drawn operands or parameters that the operation refuses
         pool.left_out[f"{name}: refused ({type(error).__name__})"] += 1
-        return False
+        return 0
 
 
 @st.composite
@@ -98,12 +106,13 @@ def _cases(
     pool = Pool(lambda low, high: draw(_integers(low, high)), limits, nonfinite=nonfinite)
     kept = tried = 0
     while len(pool.builder.equations) < most and tried < 2 * most:
-        if kept >= fewest and draw(_integers(0, STOP)) == 0:
-            break
         tried += 1
-        kept += draw(_operation(pool, stages[0]))
+        done = draw(_operation(pool, stages[0], kept >= fewest))
+        if done is None:
+            break
+        kept += done
     for stage in stages[1:]:
-        draw(_operation(pool, stage))
+        draw(_operation(pool, stage, False))
     return _finished(pool)
 
 
