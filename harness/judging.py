@@ -112,10 +112,11 @@ def judge(question: Question) -> list[Judgement]:
     results = _compare(question, exact, answers, SCREENING)
     if any(SUSPECT < r.z <= CLEAR for r in results):
         results = _compare(question, exact, answers, SAMPLES)
+    within: dict[int, Array] = {}
     if any(r.verdict == "mismatch" for r in results):
-        _against_set(question, answers, exact, results)
+        _against_set(question, answers, exact, results, within)
     if question.lossy is not None and any(r.verdict == "mismatch" for r in results):
-        _against_lossy(question, answers, exact, results)
+        _against_lossy(question, answers, exact, results, within)
     if any(r.verdict == "mismatch" for r in results):
         _against_range(question, answers, exact, results)
     if question.input_is_nan:
@@ -244,8 +245,12 @@ def _number(x: Any) -> float:
     return float(np.real(x))
 
 
-def _against_set(question: Question, answers: list[Array], exact: list[Array], results: list[Judgement]) -> None:
+def _against_set(
+    question: Question, answers: list[Array], exact: list[Array], results: list[Judgement], within: dict[int, Array]
+) -> None:
     """Mismatches that lie within the set of generalised derivatives become conventions.
+
+    within: filled with the entries of each output that lie inside, for outputs of which only some do.
 
     The ends of the set are numbers that rounding moves too: the spread is the widest of our own choice and its ends.
     """
@@ -264,6 +269,7 @@ def _against_set(question: Question, answers: list[Array], exact: list[Array], r
             slack = THRESHOLD * (s + UNIT_ROUNDOFF[question.dtype] * np.maximum(np.abs(lower), np.abs(upper)))
             inside = (t >= lower - slack) & (t <= upper + slack)
             inside |= ~(errors(t, exact[i], own[i], question.dtype)[0] > THRESHOLD)
+        within[i] = inside
         if inside.all():
             r.verdict, r.note = (
                 "convention",
@@ -271,9 +277,13 @@ def _against_set(question: Question, answers: list[Array], exact: list[Array], r
             )
 
 
-def _against_lossy(question: Question, answers: list[Array], exact: list[Array], results: list[Judgement]) -> None:
+def _against_lossy(
+    question: Question, answers: list[Array], exact: list[Array], results: list[Judgement], within: dict[int, Array]
+) -> None:
     """Mismatches within the spread of a correct rule that loses digits: agree while half of the digits are right, else
     inaccurate.
+
+    within: entries that are known to be legitimate choices at a kink; the rest of the array may lose digits beside them.
     """
     assert question.lossy is not None
     plan, given = question.lossy()
@@ -285,14 +295,14 @@ def _against_lossy(question: Question, answers: list[Array], exact: list[Array],
     ]
     if any((SUSPECT < np.nan_to_num(z[z <= CLEAR])).any() for z in worst_z):
         lossy, spreads = _spreads(question, plan, given, SAMPLES)
-    for t, r, y, s, right in zip(answers, results, lossy, spreads, exact, strict=True):
+    for i, (t, r, y, s, right) in enumerate(zip(answers, results, lossy, spreads, exact, strict=True)):
         if r.verdict != "mismatch" or t.shape != y.shape:
             continue
         z, _ = errors(t, y, s, question.dtype)
         if question.outside_domain:
             z = np.where(np.isnan(t) & np.isnan(y), 0.0, z)
         unknown = np.isnan(right) | (np.isinf(right) & np.isnan(t))
-        if ((z <= THRESHOLD) | unknown).all():
+        if ((z <= THRESHOLD) | unknown | within.get(i, False)).all():
             half = np.sqrt(UNIT_ROUNDOFF[question.dtype])
             r.verdict = "indeterminate" if unknown.any() else "agree" if r.rel_error <= half else "inaccurate"
             r.note = "within the spread of a correct formula that loses digits"

@@ -13,6 +13,7 @@ from ..reference_engine.errors import EngineError
 from ..reference_engine.evaluate import Plan
 from ..reference_engine.program import Program, Variable
 from ..reference_engine.reverse import reverse
+from .conventions import follow
 from .judging import Judgement, Question, judge
 from .nodes import VIEW_NODES, Node, adjoint
 from .plans import started
@@ -53,7 +54,9 @@ def judge_node(seen: Witnessed, node: Node, seed: int = 0) -> Iterator[LocalVerd
         return
     if not node.outputs or any(v < 0 for _, v in node.inputs) or not node.calls:
         return  # a node that PyTorch made between recorded values (a regenerated view); the global judge covers it
-    inputs = list(dict.fromkeys(v for _, v in node.inputs if v in seen.tracers))
+    # recorded variables that one operation does not tell apart (a reduction over no axis) are one argument
+    first = {seen.tracers[v].variable: v for _, v in reversed(node.inputs) if v in seen.tracers}
+    inputs = sorted(first.values(), key=[v for _, v in node.inputs].index)
     outputs = [(k, v) for k, v in node.outputs if v in seen.tracers]
     if not inputs or not outputs:
         return
@@ -64,8 +67,10 @@ def judge_node(seen: Witnessed, node: Node, seed: int = 0) -> Iterator[LocalVerd
     except EngineError as error:
         yield LocalVerdict(operation, where, "derivative", 0, Judgement("unsupported", note=str(error)), node.name)
         return
+    names = [name for c in node.calls for name in seen.followed.get(c, ())]
     for i, judgement in enumerate(judge(question)):
         edge = next(e for e, v in node.inputs if v == inputs[i])
+        follow(judgement, names)
         yield LocalVerdict(operation, where, "derivative", edge, judgement, node.name)
     del dtype
 
@@ -97,7 +102,8 @@ def _question(
     sent = []
     for v in inputs:
         shape = recording.variables[v].value.shape
-        edges = [e for e, u in node.inputs if u == v]
+        same = seen.tracers[v].variable
+        edges = [e for e, u in node.inputs if u in seen.tracers and seen.tracers[u].variable is same]
         sent.append(sum((adjoint(node.sent, e, shape) for e in edges), np.zeros(shape)))
     # an adjoint is handed over in the dtype of its tensor: where a node mixes dtypes, the coarsest bounds what is right
     dtypes = [recording.variables[v].dtype for v in (*inputs, *[v for _, v in outputs])]

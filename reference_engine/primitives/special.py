@@ -28,7 +28,8 @@ erf = elementwise(
 
 
 def _erfc(x: Any) -> Any:
-    """erfc; in the tail e^(-x²) erfcx(x) with x² = h² + (x - h)(x + h), h = x to 20 binary places, whose square is exact.
+    """erfc; in the tail e^(-x²) erfcx(x) with x² = h² + (x - h)(x + h), h = x to 20 binary places, whose square is
+    exact.
 
     SciPy's erfc rounds x² and so loses x² roundings there, 500 at x = 26.
     """
@@ -38,7 +39,7 @@ def _erfc(x: Any) -> Any:
     tail = np.clip(x, 1.0, 27.0)
     h = np.round(tail * 2.0**20) / 2.0**20
     split = special.erfcx(tail) * np.exp(-h * h) * np.exp(-(tail - h) * (tail + h))
-    return np.where((x > 1.0) & (x < 26.5), split, y)
+    return np.where((x > 1.0) & (x < 26.6), split, y)
 
 
 erfc = elementwise(
