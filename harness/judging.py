@@ -112,7 +112,7 @@ def judge(question: Question) -> list[Judgement]:
     results = _compare(question, exact, answers, SCREENING)
     if any(SUSPECT < r.z <= CLEAR for r in results):
         results = _compare(question, exact, answers, SAMPLES)
-    within: dict[int, Array] = {}
+    within: dict[int, Array] = {}  # per output, the entries that are explained one way or another
     if any(r.verdict == "mismatch" for r in results):
         _against_set(question, answers, exact, results, within)
     if question.lossy is not None and any(r.verdict == "mismatch" for r in results):
@@ -250,16 +250,19 @@ def _against_set(
 ) -> None:
     """Mismatches that lie within the set of generalised derivatives become conventions.
 
-    within: filled with the entries of each output that lie inside, for outputs of which only some do.
+    within: filled with the entries of each output that lie inside, or within the spread of our own choice.
 
     The ends of the set are numbers that rounding moves too: the spread is the widest of our own choice and its ends.
     """
     from ..reference_engine.generalized import corners, hull
 
+    _, own = _spreads(question, question.plan, question.given, SAMPLES)
+    for i, (t, y, s) in enumerate(zip(answers, exact, own, strict=True)):
+        if t.shape == y.shape:
+            within[i] = ~(errors(t, y, s, question.dtype)[0] > THRESHOLD)
     ends = hull(question.plan, question.given, samples=8, seed=question.seed)
     if not any(has_kink for *_, has_kink in ends):
         return
-    _, own = _spreads(question, question.plan, question.given, SAMPLES)
     there = [_spreads(question, question.plan, question.given, SAMPLES, under)[1] for under in corners()]
     for i, (t, r, (lower, upper, _, has_kink)) in enumerate(zip(answers, results, ends, strict=True)):
         if r.verdict != "mismatch" or t.shape != np.shape(lower) or not has_kink:
@@ -267,8 +270,7 @@ def _against_set(
         s = np.max([np.where(np.isfinite(s[i]), s[i], 0.0) for s in (own, *there)], axis=0)
         with np.errstate(all="ignore"):
             slack = THRESHOLD * (s + UNIT_ROUNDOFF[question.dtype] * np.maximum(np.abs(lower), np.abs(upper)))
-            inside = (t >= lower - slack) & (t <= upper + slack)
-            inside |= ~(errors(t, exact[i], own[i], question.dtype)[0] > THRESHOLD)
+            inside = within[i] | ((t >= lower - slack) & (t <= upper + slack))
         within[i] = inside
         if inside.all():
             r.verdict, r.note = (
@@ -283,7 +285,7 @@ def _against_lossy(
     """Mismatches within the spread of a correct rule that loses digits: agree while half of the digits are right, else
     inaccurate.
 
-    within: entries that are known to be legitimate choices at a kink; the rest of the array may lose digits beside them.
+    within: the entries that are explained without them.
     """
     assert question.lossy is not None
     plan, given = question.lossy()
@@ -295,6 +297,9 @@ def _against_lossy(
     ]
     if any((SUSPECT < np.nan_to_num(z[z <= CLEAR])).any() for z in worst_z):
         lossy, spreads = _spreads(question, plan, given, SAMPLES)
+    from ..reference_engine.generalized import hull
+
+    kinks = hull(plan, given, samples=8, seed=question.seed)
     for i, (t, r, y, s, right) in enumerate(zip(answers, results, lossy, spreads, exact, strict=True)):
         if r.verdict != "mismatch" or t.shape != y.shape:
             continue
@@ -302,6 +307,11 @@ def _against_lossy(
         if question.outside_domain:
             z = np.where(np.isnan(t) & np.isnan(y), 0.0, z)
         unknown = np.isnan(right) | (np.isinf(right) & np.isnan(t))
+        if not ((z <= THRESHOLD) | unknown | within.get(i, False)).all() and kinks[i][3]:
+            lower, upper, _, _ = kinks[i]
+            with np.errstate(all="ignore"):
+                slack = THRESHOLD * (s + UNIT_ROUNDOFF[question.dtype] * np.maximum(np.abs(lower), np.abs(upper)))
+                within[i] = within.get(i, False) | ((t >= lower - slack) & (t <= upper + slack))
         if ((z <= THRESHOLD) | unknown | within.get(i, False)).all():
             half = np.sqrt(UNIT_ROUNDOFF[question.dtype])
             r.verdict = "indeterminate" if unknown.any() else "agree" if r.rel_error <= half else "inaccurate"

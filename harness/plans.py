@@ -33,7 +33,7 @@ def started(
     key = (kind, program.key(), order)
     found = _plans.get(key)
     if found is None:
-        derived = simplify(derive(program))
+        derived = simplify(derive(program), {*known, *program.inputs, *program.constants} if known else ())
         extra = [v for v in derived.constants if v not in program.constants]
         plan = Plan(derived, [*derived.inputs, *program.constants, *extra, *[variables[i] for i in order]])
         values = [derived.constants[v] for v in extra]

@@ -5,17 +5,19 @@ What is left computes the same values, rounding included.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from .program import Equation, Program, Variable
 from .registry import PRIMITIVES
 
 
-def simplify(program: Program) -> Program:
+def simplify(program: Program, keep: Collection[Variable] = ()) -> Program:
     """The program without dead code, repeated equations and operations that change nothing.
 
     Variables keep their identity, so values known for the original are values of the result. Equations that make a
-    choice at a kink are merged only with the same choice (same site).
+    choice at a kink are merged only with the same choice (same site). keep: variables that only give way to one another,
+    since their values are given, and those of others would be computed.
     """
     replaced: dict[Variable, Variable] = {}
     seen: dict[Any, tuple[Variable, ...]] = {}
@@ -25,12 +27,12 @@ def simplify(program: Program) -> Program:
     for e in program.equations:
         inputs = tuple([replaced.get(v, v) for v in e.inputs])
         same = _no_op(e, inputs, one, makers)
-        if same is not None:
+        if same is not None and (e.outputs[0] not in keep or same in keep):
             replaced[e.outputs[0]] = same
             continue
         key = (e.primitive, inputs, tuple(sorted(e.params.items())) if e.params else ())
         known = seen.get(key)
-        if known is not None:
+        if known is not None and all(v not in keep or w in keep for v, w in zip(e.outputs, known, strict=True)):
             replaced.update(zip(e.outputs, known, strict=True))
             continue
         equation = e if inputs == e.inputs else Equation(e.primitive, inputs, e.params, e.outputs, e.site)
