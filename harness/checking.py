@@ -14,6 +14,7 @@ from ..reports.schema import frame_from_rows
 from .comparing import Subject, compare_forward_modes, compare_reverse
 from .errors import GradientMismatch, TheirsRaised, UnsupportedOperation, UsageError
 from .judging import worst
+from .known import load, match
 from .modes import accepted_mode
 from .preserving import random_state, untouched
 from .result import CheckResult, Culprit
@@ -91,6 +92,7 @@ def check(
                     continue
                 culprit = culprit or found.culprit
                 unsupported.update(found.unsupported)
+    _name_known(rows)
     frame = frame_from_rows(rows.rows)
     return CheckResult(worst(list(frame["verdict"])), frame, culprit, unsupported, exception=exception)
 
@@ -117,6 +119,17 @@ def assert_gradients(
             "operation differently.",
         )
     raise GradientMismatch(result.explain(), result)
+
+
+def _name_known(rows: Rows) -> None:
+    """Fill `known` of the rows that a known issue of PyTorch covers; their verdict stays."""
+    issues = load()
+    for r in rows.rows:
+        if r["verdict"] in ("mismatch", "raised", "inaccurate"):
+            names = (str(r.get("culprit") or ""), str(r["program"]))
+            issue = match(issues, names, r["mode"], r["runner"], r.get("dtype", ""), r["verdict"])
+            if issue is not None:
+                r["known"] = issue.reference
 
 
 class _converted:

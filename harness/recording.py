@@ -20,6 +20,7 @@ from torch.utils._pytree import tree_flatten, tree_map
 from .geometry import Geometry, are_apart, positions
 
 _TORCH = os.path.dirname(torch.__file__) + os.sep
+_MODULES = os.path.join(_TORCH, "nn", "modules") + os.sep
 _HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _ALWAYS = 1 << 62  # sequence of a read from flat storage: data movement that belongs to whoever needs it
 
@@ -307,14 +308,18 @@ def _written(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> list[tor
 
 
 def _where() -> str:
-    """file:line of the innermost frame that is neither PyTorch's nor ours."""
-    frame = sys._getframe(2)
-    while frame is not None:
+    """file:line of the innermost frame of the recorded code that is not PyTorch's; in a plain nn.Module, where there is
+    none, the line of that module."""
+    frame: Any = sys._getframe(2)
+    module = ""
+    while frame is not None and frame.f_code is not capture.__code__:
         file = frame.f_code.co_filename
         if not file.startswith((_TORCH, _HERE)) and not file.startswith("<frozen"):
             return f"{file}:{frame.f_lineno}"
-        frame = frame.f_back  # type: ignore[assignment]
-    return ""
+        if not module and file.startswith(_MODULES):
+            module = f"{file}:{frame.f_lineno}"
+        frame = frame.f_back
+    return module
 
 
 def capture(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Recording:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -64,14 +65,14 @@ def run_and_report(
 def _writable(out: Path) -> None:
     """Refuse an `out` that cannot be written before any work is done, and leave nothing behind."""
     nearest = next(p for p in (out, *out.absolute().parents) if p.exists())
-    import os
-
-    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+    try:
+        tempfile.TemporaryDirectory(dir=nearest).cleanup()
+    except OSError as error:
         raise UsageError(
             f"run: --out {out} cannot be written ({nearest} is "
             f"{'not a folder' if not nearest.is_dir() else 'read-only'}); accepted is a folder that can be made. "
             f"Choose another."
-        )
+        ) from error
 
 
 def _lockstep(campaign: Campaign) -> dict[str, Any]:
@@ -128,7 +129,9 @@ def _closing(campaign: Campaign, page: Path) -> None:
         console.print(found)
     new = len(campaign.fails)
     console.print(
-        f"{len(campaign.findings)} findings, {new} of them new; the report is {page}", highlight=False, soft_wrap=True
+        f"{len(campaign.findings)} findings, {new} of them new; the report is {page / 'report.html'}",
+        highlight=False,
+        soft_wrap=True,
     )
 
 

@@ -68,7 +68,7 @@ def _compared(data: dict[str, Any]) -> tuple[Subject, Found, dict[str, Any]] | N
     """The subject, what was found and the worst row, if the call still is a mismatch."""
     try:
         subject = call_from_json(data)
-        rows = Rows("shrinking", seed=subject.seed)
+        rows = Rows(f"{data['operation']}.{data['overload']}", seed=subject.seed)
         found = (
             compare_reverse(subject, rows)
             if data["mode"] == "R"

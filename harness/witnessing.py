@@ -31,7 +31,8 @@ class Witnessed:
     spans: per call, the slice of equations it lowered to. unsupported: call number -> why it has no reading; its
     outputs are opaque inputs.
     values: the recorded number of every traced variable that is the output of a call, so that a reading can start from
-    PyTorch's own values.
+    PyTorch's own values. followed: per call, the names of documented definitions its reading relies on.
+    cut: calls under no_grad whose results are held fixed.
     """
 
     recording: Recording
@@ -41,6 +42,8 @@ class Witnessed:
     unsupported: dict[int, str] = field(default_factory=dict)
     values: dict[Variable, Any] = field(default_factory=dict)
     opaque: list[Variable] = field(default_factory=list)
+    followed: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    cut: list[int] = field(default_factory=list)
 
     def program(self, wrt: list[int], outputs: list[int], name: str = "f") -> Program:
         """The whole run as a program from the recorded variables `wrt` to `outputs`. Constant outputs are constants of
@@ -76,7 +79,8 @@ def witness(recording: Recording, wrt: list[int], *, cut_no_grad: bool = True) -
     seen = Witnessed(recording, Builder())
     for i in wrt:
         _enter(seen, i)
-    custom = _custom_regions(recording) if cut_no_grad else set()
+    inside = _custom_regions(recording)
+    custom = inside if cut_no_grad else set()
     for number, call in enumerate(recording.calls):
         references = call.references()
         if not any(i in seen.tracers for i in references):
@@ -86,9 +90,12 @@ def witness(recording: Recording, wrt: list[int], *, cut_no_grad: bool = True) -
         if not any(o is not None and recording.variables[o].is_float for o in call.outputs):
             continue
         if cut_no_grad and not call.grad_enabled and number not in custom:
-            _replace_unseen(seen, number, call)
+            if not _replace_unseen(seen, number, call):
+                seen.cut.append(number)
             continue
         _lower(seen, number, call)
+        if not cut_no_grad and not call.grad_enabled and number not in inside:
+            seen.followed[number] = (*seen.followed.get(number, ()), "tangents-through-no-grad")
     return seen
 
 
@@ -114,10 +121,10 @@ def _enter(seen: Witnessed, index: int) -> None:
     seen.values[tracer.variable] = recorded.value
 
 
-def _replace_unseen(seen: Witnessed, number: int, call: Call) -> None:
+def _replace_unseen(seen: Witnessed, number: int, call: Call) -> bool:
     """A tensor written under no_grad: autograd does not see it, so the value changes and the derivative is as before.
 
-    (x - before) + after, which is `after` to the last digit, with derivative 1 in x.
+    (x - before) + after, which is `after` to the last digit, with derivative 1 in x. False for any other call.
     """
     old = call.args[0] if call.args else None
     new = call.outputs[0] if call.outputs else None
@@ -127,13 +134,14 @@ def _replace_unseen(seen: Witnessed, number: int, call: Call) -> None:
         or new is None
         or old.index not in seen.tracers
     ):
-        return
+        return False
     before, after = (seen.recording.variables[i].value for i in (old.index, new))
     start = len(seen.builder.equations)
     tracer = (seen.tracers[old.index] - before) + after
     seen.tracers[new] = tracer
     seen.values[tracer.variable] = after
     seen.spans[number] = (start, len(seen.builder.equations))
+    return True
 
 
 def _custom_regions(recording: Recording) -> set[int]:
@@ -175,6 +183,8 @@ def _lower(seen: Witnessed, number: int, call: Call) -> None:
     results: Any = None
     if lowering is None:
         seen.unsupported[number] = f"{call.qualified}: no rule in the witness"
+    elif any(recording.variables[i].dtype.is_complex for i in (*call.references(), *call.outputs) if i is not None):
+        seen.unsupported[number] = f"{call.qualified}: complex numbers are not covered"
     else:
         geometries = tuple(recording.variables[i].geometry for i in call.references())
         site = CallSite(
@@ -190,6 +200,8 @@ def _lower(seen: Witnessed, number: int, call: Call) -> None:
             seen.unsupported[number] = f"{call.qualified}: {error}"
         except TypeError as error:
             seen.unsupported[number] = f"{call.qualified}: the rule does not take these arguments ({error})"
+        if site.followed:
+            seen.followed[number] = tuple(site.followed)
     results = results if isinstance(results, tuple) else (results,)
     for o, r in zip(call.outputs, [*results, *([None] * len(call.outputs))], strict=False):
         if o is None or not recording.variables[o].is_float:

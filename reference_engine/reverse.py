@@ -67,7 +67,7 @@ def _collect(builder: Builder, parts: list[Cotangent] | None, variable: Variable
 
 def _zeros(builder: Builder, variable: Variable) -> Tracer:
     zero = builder.lift(0.0)
-    return bind("broadcast_to", zero, shape=variable.shape) if variable.shape else zero  # type: ignore[no-any-return]
+    return bind("broadcast_to", zero, shape=variable.shape) if variable.shape else zero
 
 
 def _contribution(builder: Builder, e: Equation, i: int, gs: list[Cotangent], lossy: bool) -> Cotangent | None:
