@@ -15,6 +15,7 @@ from torch.utils._pytree import tree_flatten
 from ..reference_engine.errors import EngineError
 from ..reference_engine.evaluate import Plan
 from ..reference_engine.reverse import reverse
+from .conventions import follow, within
 from .errors import TheirsRaised, UsageError
 from .judging import REAL_PART, Judgement, Question, judge, worst
 from .local import LocalVerdict, judge_node, judge_values
@@ -210,6 +211,8 @@ def _globally(
         j = judgements.get(v, Judgement("agree", note="not used by the callable"))
         if gone.get(v) and j.verdict == "mismatch":
             j.note = "PyTorch has no gradient here (None): the graph is cut between this tensor and the output"
+        if j.verdict == "convention":
+            follow(j, [name for followed in seen.followed.values() for name in followed])
         rows.judged(j, mode="R", quantity="derivative", order=1, wrt=name, dtype=dtype)
         if j.verdict == "mismatch" and found.culprit is None:
             found.culprit = Culprit("end to end", "", 0, j.entry, j.torch_value, j.reference)
@@ -251,6 +254,11 @@ def compare_forward_modes(subject: Subject, rows: Rows, mode: str) -> Found:
     if seen.unsupported:
         rows.add(**common, verdict="unsupported", message="; ".join(sorted(set(seen.unsupported.values()))))
         return found
+    if seen.cut and "F" in mode:
+        text = f"mode {mode} of a run under no_grad: tangents flow through it and adjoints do not: no one meaning"
+        found.unsupported[f"mode {mode} through no_grad"] = text
+        rows.add(**common, verdict="unsupported", message=text)
+        return found
     if any(t.is_complex() for t in (*subject.leaves, *(recording.torch_outputs[i] for i in wanted))):
         found.unsupported[f"mode {mode} of complex tensors"] = "complex inputs or outputs are compared in mode R alone"
         rows.add(**common, verdict="unsupported", message="complex inputs or outputs are compared in mode R alone")
@@ -268,7 +276,8 @@ def compare_forward_modes(subject: Subject, rows: Rows, mode: str) -> Found:
         return [torch.randn(s, generator=generator, dtype=torch.float64) for s in shapes]
 
     c = draw([recording.torch_outputs[i].shape for i in wanted])
-    t, s = draw([x.shape for x in leaves]), draw([x.shape for x in leaves])
+    relied = [name for followed in seen.followed.values() for name in followed]
+    t, s = ([within(d, x, relied) for d, x in zip(draw([x.shape for x in leaves]), leaves, strict=True)] for _ in "ts")
     used = [i for i, v in enumerate(wrt) if v >= 0 and v not in wrt[:i]]
     try:
         with untouched(subject.module):
@@ -299,6 +308,7 @@ def compare_forward_modes(subject: Subject, rows: Rows, mode: str) -> Found:
     question.input_is_nan = any(np.isnan(x).any() for x in numbers[0])
     question.outside_domain = any(np.isnan(recording.variables[recording.outputs[i]].value).any() for i in wanted)
     for name, j in zip(names, judge(question), strict=True):
+        follow(j, relied)
         rows.judged(j, **common, wrt=name, seconds=time.perf_counter() - start)
         if j.verdict == "mismatch" and found.culprit is None:
             found.culprit = Culprit("end to end", "", 0, j.entry, j.torch_value, j.reference, mode)

@@ -1,9 +1,8 @@
 """Lowerings of embedding tables and bags of their rows.
 
-Two parameters change PyTorch's gradient on purpose, not the value. padding_idx: its row gets no gradient; the meaning
-here stays the derivative of the value, and PyTorch's answer is a documented convention. scale_grad_by_freq: the
-gradient of a row is divided by how often the row is used in this call; that is the parameter's whole meaning, so it is
-followed here.
+Two parameters change PyTorch's gradient on purpose, not the value. padding_idx: its row gets no gradient, where the
+value has one; either is legitimate. scale_grad_by_freq: the gradient of a row is divided by how often the row is used
+in this call; that is the parameter's whole meaning, so it is followed here.
 """
 
 from __future__ import annotations
@@ -13,17 +12,19 @@ from typing import Any
 import numpy as np
 
 from ...reference_engine import ops
+from .documented import optional
 from .scatter import over_groups
 from .table import CallSite, lowers
 
 SUM, MEAN, MAX = 0, 1, 2
 
 
-def rows_of(weight: Any, indices: Any, scale_grad_by_freq: bool) -> Any:
+def rows_of(call: CallSite, weight: Any, indices: Any, scale_grad_by_freq: bool) -> Any:
     """weight[indices]; with scale_grad_by_freq the derivative of each row is divided by how often it occurs."""
     values = ops.embedding(weight, indices)
     if not scale_grad_by_freq or indices.size == 0:
         return values
+    call.follows("gradient-by-frequency")
     share = 1.0 / np.bincount(indices.ravel())[indices]
     still = ops.stop_gradient(values)
     return ops.add(still, ops.multiply(ops.subtract(values, still), share[..., None]))
@@ -38,8 +39,14 @@ def embedding(
     scale_grad_by_freq: bool = False,
     sparse: bool = False,
 ) -> Any:
-    """weight[indices]."""
-    return rows_of(weight, np.asarray(indices), scale_grad_by_freq)
+    """weight[indices]. Legitimate for the row padding_idx: θ in [0, 1] times the derivative; ours is the value's, 1."""
+    indices = np.asarray(indices)
+    values = rows_of(call, weight, indices, scale_grad_by_freq)
+    padding = np.broadcast_to((indices == padding_idx)[..., None], values.shape)
+    if padding_idx < 0 or not padding.any():
+        return values
+    call.follows("padding-idx")
+    return ops.where(padding, optional(values, 1.0), values)
 
 
 @lowers("aten::_embedding_bag", "aten::_embedding_bag_forward_only")
@@ -67,7 +74,7 @@ def embedding_bag(
     counts = np.bincount(bag, minlength=bags)
     if mode == MAX:
         return (_greatest(call, weight, rows, bag, counts), None, None, None)
-    values = rows_of(weight, rows, scale_grad_by_freq)
+    values = rows_of(call, weight, rows, scale_grad_by_freq)
     if per_sample_weights is not None:
         values = ops.multiply(values, ops.reshape(ops.take(per_sample_weights, used, axis=0), (-1, 1)))
     total = ops.index_add(np.zeros(call.shape), bag, values, axis=0)

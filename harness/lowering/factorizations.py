@@ -113,6 +113,8 @@ def qr(call: CallSite, a: Any, mode: str = "reduced") -> Any:
     q, r = ops.qr(a[..., :, :k])
     q, r = q * signs[..., None, :], r * signs[..., :, None]
     if n > k:
+        # R is Qᵀ A as a whole; that is 0 below the diagonal, and so is its derivative, to what rounding leaves of it
+        r = r + ops.tril(ops.matmul(ops.swap_last(q), a[..., :, :k]), -1)
         r = ops.concat([r, ops.matmul(ops.swap_last(q), a[..., :, k:])], axis=-1)
     if mode == "r":
         return None, r

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from ...reference_engine import ops
+from ...reference_engine.tracing import Tracer
+from .documented import optional_change
 from .table import CallSite, NotCovered, lowers
 
 
@@ -49,7 +51,16 @@ def put_at(call: CallSite, x: Any, at: Any, values: Any, accumulate: bool, numbe
         known = None if numbers is None else np.broadcast_to(numbers, at.shape).ravel()
         kept = _kept(at.ravel(), known, np.ravel(call.outputs[0]))
         flat = ops.put(flat, (at.ravel()[kept],), values if kept.size == at.size else ops.take(values, kept, axis=0))
+        if kept.size < at.size and isinstance(values, Tracer):
+            call.follows("repeated-indices")
+            flat = _with_lost_writes(flat, at.ravel(), values, np.setdiff1d(np.arange(at.size), kept))
     return ops.reshape(flat, x.shape)
+
+
+def _with_lost_writes(flat: Any, at: Any, values: Any, lost: Any) -> Any:
+    """The same value, with a derivative in the writes that did not stay: legitimate are all θ in [0, 1] times what the
+    one that stayed has; ours is 0, since they do not move the result."""
+    return ops.index_add(flat, at[lost], optional_change(ops.take(values, lost, axis=0), 0.0), axis=0)
 
 
 def _kept(at: Any, numbers: Any, result: Any) -> Any:

@@ -76,11 +76,11 @@ def symmetric(call: CallSite, a: Any, lower: bool) -> Any:
     """A as the symmetric matrix that the kernel sees.
 
     Where the recorded A is symmetric, its symmetric part: the documented gradient, symmetric itself. Where it is
-    not, the one triangle
-    that is read, mirrored.
+    not, the one triangle that is read, mirrored.
     """
     numbers = call.number_of(a)
     if np.array_equal(numbers, np.swapaxes(numbers, -1, -2), equal_nan=True):
+        call.follows("symmetric-input")
         return 0.5 * (a + ops.swap_last(a))
     half = ops.tril(a, -1) if lower else ops.triu(a, 1)
     return half + ops.swap_last(half) + ops.diag_embed(ops.diagonal(a))
@@ -93,7 +93,7 @@ def cholesky(call: CallSite, a: Any, upper: bool = False, check_errors: bool = F
     return ops.swap_last(y) if upper else y
 
 
-def _factor(x: Any, upper: bool) -> Any:
+def _factor(call: CallSite, x: Any, upper: bool) -> Any:
     """The triangular factor; PyTorch documents that x is triangular.
 
     Where an entry of the other triangle is 0, as documented, the derivative with respect to it depends on how the
@@ -101,6 +101,7 @@ def _factor(x: Any, upper: bool) -> Any:
     off the triangular matrices: legitimate are all θ in [0, 1] times what a full matrix would have; ours is 0, since
     it is not read.
     """
+    call.follows("triangular-input")
     read, rest = (ops.triu(x), ops.tril(x, -1)) if upper else (ops.tril(x), ops.triu(x, 1))
     return read + choice(ops.equal(rest, 0.0), 0.0) * rest
 
@@ -108,7 +109,7 @@ def _factor(x: Any, upper: bool) -> Any:
 @lowers("aten::cholesky_solve")
 def cholesky_solve(call: CallSite, b: Any, factor: Any, upper: bool = False) -> Any:
     """(L Lᵀ)⁻¹ b, or (Uᵀ U)⁻¹ b: two systems."""
-    m = _factor(factor, upper)
+    m = _factor(call, factor, upper)
     low, high = (ops.swap_last(m), m) if upper else (m, ops.swap_last(m))
     return ops.solve(high, ops.solve(low, b))
 
@@ -116,7 +117,7 @@ def cholesky_solve(call: CallSite, b: Any, factor: Any, upper: bool = False) -> 
 @lowers("aten::cholesky_inverse")
 def cholesky_inverse(call: CallSite, factor: Any, upper: bool = False) -> Any:
     """(L Lᵀ)⁻¹ = L⁻ᵀ L⁻¹, or (Uᵀ U)⁻¹ = U⁻¹ U⁻ᵀ."""
-    inverse_factor = ops.inv(_factor(factor, upper))
+    inverse_factor = ops.inv(_factor(call, factor, upper))
     transposed = ops.swap_last(inverse_factor)
     return ops.matmul(inverse_factor, transposed) if upper else ops.matmul(transposed, inverse_factor)
 

@@ -9,7 +9,7 @@ which an entry may be None (taken from the recording).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -35,7 +35,7 @@ class CallSite:
     number_of: the recorded number of an argument (a traced one has none of its own), to check a decision of PyTorch's
     against it.
     geometries: (shape, stride, offset) of every tensor argument, for operations that read storage. dtype: name of the
-    dtype of the first output, "float32" for example.
+    dtype of the first output, "float32" for example. followed: names of the documented definitions relied on.
     """
 
     name: str
@@ -43,6 +43,11 @@ class CallSite:
     dtype: str
     number_of: Callable[[Any], Any] = np.asarray
     geometries: tuple[Any, ...] = ()
+    followed: list[str] = field(default_factory=list)
+
+    def follows(self, name: str) -> None:
+        """Say that the reading of this call relies on a documented definition of harness/conventions.toml."""
+        self.followed.append(name)
 
     @property
     def shape(self) -> tuple[int, ...]:

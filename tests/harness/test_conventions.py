@@ -1,0 +1,85 @@
+"""Documented definitions: quoted word for word from the installed PyTorch; an answer that follows one says so."""
+
+import importlib
+import re
+
+import pytest
+import torch
+from gradwitness.harness import check
+from gradwitness.harness.conventions import conventions, follow
+from gradwitness.harness.judging import Judgement
+from gradwitness.harness.lowering import known_operations
+from gradwitness.harness.lowering.table import functional_name
+
+F = torch.nn.functional
+PADDED, TWICE = torch.tensor([0, 1, 1]), torch.tensor([0, 0, 1])
+SYMMETRIC, TRIANGLE = [[4.0, 1.0], [1.0, 3.0]], [[1.0, 0.0], [2.0, 3.0]]
+
+
+def under_no_grad(x):
+    with torch.no_grad():
+        square = x * x
+    return square * x
+
+
+CASES = {
+    "padding-idx": (lambda w: F.embedding(PADDED, w, padding_idx=0), [[1.0], [2.0], [3.0]], ("R", "F", "RR")),
+    "gradient-by-frequency": (lambda w: F.embedding(PADDED, w, scale_grad_by_freq=True), [[1.0], [2.0]], ("R",)),
+    "repeated-indices": (lambda s: torch.zeros(3, dtype=s.dtype).scatter(0, TWICE, s), [1.0, 2.0, 3.0], ("R", "F")),
+    "symmetric-input": (torch.linalg.cholesky, SYMMETRIC, ("R", "F")),
+    "triangular-input": (torch.cholesky_inverse, TRIANGLE, ("R",)),
+    "tangents-through-no-grad": (under_no_grad, 2.0, ("F",)),
+}
+
+
+@pytest.mark.parametrize("c", conventions().values(), ids=list(conventions()))
+def test_a_definition_is_quoted_word_for_word_from_the_documentation(c):
+    module, name = c.where.rsplit(".", 1) if c.where.count(".") == 1 else c.where.split(".", 1)
+    found = importlib.import_module(module)
+    for part in name.split("."):
+        found = getattr(found, part)
+    text = re.sub(r"\s+", " ", found.__doc__.replace(":attr:`A`", "A"))
+    assert c.quote in text
+
+
+def test_every_definition_has_a_case_here_and_names_operations_that_are_lowered():
+    assert set(CASES) == set(conventions())
+    known = {name.split(".")[0] for name in known_operations()}
+    for c in conventions().values():
+        assert {functional_name(o).split(".")[0] for o in c.operations} <= known, c.name
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_an_answer_that_follows_a_documented_definition_is_a_convention_that_quotes_it(name):
+    fn, x, modes = CASES[name]
+    result = check(fn, torch.tensor(x, dtype=torch.float64), modes=modes)
+    assert result.verdict == "convention", result.explain()
+    notes = " ".join(str(m) for m in result.frame.loc[result.frame.verdict == "convention", "message"])
+    assert conventions()[name].quote in notes
+
+
+def test_a_call_that_needs_no_definition_is_plain_agreement():
+    used = torch.tensor([2, 1, 1])
+    w = torch.ones(3, 2, dtype=torch.float64)
+    assert check(lambda w: F.embedding(used, w, padding_idx=0), w).verdict == "agree"
+    assert check(torch.linalg.cholesky, torch.eye(2, dtype=torch.float64) * 4.0).verdict == "convention"
+
+
+def test_a_definition_never_excuses_another_number():
+    assert follow(Judgement("mismatch"), ["padding-idx"]).verdict == "mismatch"
+
+    class Padded(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, w):
+            return F.embedding(PADDED, w, padding_idx=0)
+
+        @staticmethod
+        def backward(ctx, g):
+            return torch.stack([g[0] * 0.0, 1.5 * (g[1] + g[2]), g[0] * 0.0])
+
+    assert check(Padded.apply, torch.ones(3, 1, dtype=torch.float64)).verdict == "mismatch"
+
+
+def test_derivatives_of_nested_modes_through_no_grad_are_not_claimed():
+    result = check(under_no_grad, torch.tensor(2.0, dtype=torch.float64), modes=("RF",))
+    assert result.verdict == "unsupported" and "no_grad" in result.explain()
