@@ -178,15 +178,13 @@ def _shrunk(
     findings: list[dict[str, Any]], workers: int, progress: Callable[[int, int, str], None] | None
 ) -> list[dict[str, Any]]:
     """Every finding cut to its smallest case; as it was where that takes too long or the worker dies."""
-    from pebble import ProcessExpired
-
     results = list(findings)
     with _pool(workers) as pool:
         futures = {pool.schedule(shrink_record, args=[f], timeout=SHRINK_SECONDS): i for i, f in enumerate(findings)}
         for done, future in enumerate(concurrent.futures.as_completed(futures), 1):
             try:
                 results[futures[future]] = future.result()
-            except (TimeoutError, ProcessExpired) as error:
+            except Exception as error:  # cutting down is a courtesy: the finding itself is kept
                 note = f"not cut down: {type(error).__name__}"
                 results[futures[future]] = {**findings[futures[future]], "note": note}
             if progress is not None:
@@ -205,6 +203,8 @@ def _result(unit: Unit, future: Any) -> UnitResult:
         verdict, message = "timeout", f"no result within {UNIT_SECONDS:.0f} s"
     except ProcessExpired as error:
         verdict, message = "crashed", f"the worker process ended with exit code {error.exitcode}"
+    except Exception as error:  # a fault of our own inside the worker: a row that fails the run, so that it is seen
+        verdict, message = "crashed", f"{type(error).__name__}: {error}"[:300]
     row = {
         "case": f"{unit.source}/{unit.name}",
         "source": unit.source,
