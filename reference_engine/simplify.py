@@ -16,8 +16,9 @@ def simplify(program: Program, keep: Collection[Variable] = ()) -> Program:
     """The program without dead code, repeated equations and operations that change nothing.
 
     Variables keep their identity, so values known for the original are values of the result. Equations that make a
-    choice at a kink are merged only with the same choice (same site). keep: variables that only give way to one another,
-    since their values are given, and those of others would be computed.
+    choice at a kink are merged only with the same choice (same site). keep: variables whose values are given. They only
+    give way to one another, since other values would be computed; and a repeated computation is not replaced by a given
+    value, since it rounds anew.
     """
     replaced: dict[Variable, Variable] = {}
     seen: dict[Any, tuple[Variable, ...]] = {}
@@ -32,7 +33,9 @@ def simplify(program: Program, keep: Collection[Variable] = ()) -> Program:
             continue
         key = (e.primitive, inputs, tuple(sorted(e.params.items())) if e.params else ())
         known = seen.get(key)
-        if known is not None and all(v not in keep or w in keep for v, w in zip(e.outputs, known, strict=True)):
+        if known is not None and all(
+            (v in keep) == (w in keep) for v, w in zip(e.outputs, known, strict=True)
+        ):
             replaced.update(zip(e.outputs, known, strict=True))
             continue
         equation = e if inputs == e.inputs else Equation(e.primitive, inputs, e.params, e.outputs, e.site)
