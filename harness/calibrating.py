@@ -1,4 +1,5 @@
-"""Calibration of the judge on generated programs: how far right answers lie from the witness, and whether faults are seen.
+"""Calibration of the judge on generated programs: how far right answers lie from the witness, and whether faults are
+seen.
 
 A block draws its programs from its own seed, so that the counts do not depend on the number of workers.
 """
@@ -31,7 +32,8 @@ FAULT = {"float64": 1e-6, "float32": 1e-3}  # relative, in one entry
 BINS = np.concatenate([[0.0], 2.0 ** np.arange(-6, 7, 0.25), [np.inf]])  # edges of the histogram of z
 # What a block draws, by its number: seven blocks of ten hold any primitives, one of them with long axes.
 KINDS = (
-    "programs", "long", "programs", "expressions", "programs", "networks", "programs", "expressions", "programs", "programs"
+    "programs", "long", "programs", "expressions", "programs",
+    "networks", "programs", "expressions", "programs", "programs",
 )  # fmt: skip
 ZERO_TIMES_INFINITY = "zero-times-infinite-slope"  # the known issue of that name, whatever the operation
 GOOD = ("agree", "convention", "inaccurate")
@@ -41,9 +43,9 @@ GOOD = ("agree", "convention", "inaccurate")
 class Tally:
     """Counts of one or more blocks; `add` merges.
 
-    comparisons: by (dtype, what, verdict), what is value, node or whole. entries: gradient entries judged, by dtype. z: histogram
-    by dtype over BINS, of the worst entry of each array that agrees. alarms: mismatches that no known issue covers, and `cases`
-    their programs. others: by (operation, verdict, reason), known mismatches included.
+    comparisons: by (dtype, what, verdict), what is value, node or whole. entries: gradient entries judged, by dtype.
+    z: histogram by dtype over BINS, of the worst entry of each array that agrees. alarms: mismatches that no known
+    issue covers, and `cases` their programs. others: by (operation, verdict, reason), known mismatches included.
     """
 
     programs: Counter[str] = field(default_factory=Counter)
@@ -177,7 +179,9 @@ def _explained(case: Case, dtype: str, index: int, j: Judgement, issues: Sequenc
 
 
 def _plant(found: Found, subject_seed: int, dtype: str, tally: Tally) -> None:
-    """Run the backward pass again with one entry of what one node sends multiplied by 1 + FAULT, and ask the local judge."""
+    """Run the backward pass again with one entry of what one node sends multiplied by 1 + FAULT, and ask the local
+    judge.
+    """
     recording, seen = found.recording, found.seen
     assert recording is not None and seen is not None
     rng = np.random.default_rng(subject_seed)

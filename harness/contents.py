@@ -81,7 +81,8 @@ KINDS: tuple[Callable[[Rng, Shape], Array], ...] = (simple, integers, halves, de
 
 
 def into(domain: str, x: Array) -> Array:
-    """`x` moved into a domain entry by entry, so that lattices stay lattices and boundaries are met if they belong to it.
+    """`x` moved into a domain entry by entry, so that lattices stay lattices and boundaries are met if they belong
+    to it.
 
     real: as it is. positive: |x|, ½ for 0. nonnegative: |x|. unit: |x| < 1. above_one: 1 + |x| > 1, 1½ for 0.
     """

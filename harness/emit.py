@@ -80,8 +80,8 @@ def spelled(equation: Equation, names: Sequence[str]) -> str:
 def emit(program: Program, name: str = "f", *, always_tuple: bool = False) -> str:
     """Source of a PyTorch function of the inputs of `program`, one line an equation.
 
-    It needs `import math, torch`. Constants follow the dtype of the first input, so the same source runs in float64 and in
-    lower precision. It returns a tensor, or a tuple of tensors if the program has several outputs or
+    It needs `import math, torch`. Constants follow the dtype of the first input, so the same source runs in float64
+    and in lower precision. It returns a tensor, or a tuple of tensors if the program has several outputs or
     `always_tuple`. Raises UsageError for a primitive that has no PyTorch spelling.
     """
     names: dict[Variable, str] = {v: f"x{i}" for i, v in enumerate(program.inputs)}
@@ -105,7 +105,9 @@ def emit(program: Program, name: str = "f", *, always_tuple: bool = False) -> st
 
 
 def _inline(e: Equation, v: Variable, scalars: Mapping[Variable, str]) -> bool:
-    """Whether a scalar constant stands in the expression as a number: with operators whose other operand is a tensor."""
+    """Whether a scalar constant stands in the expression as a number: with operators whose other operand is a
+    tensor.
+    """
     return v in scalars and e.primitive in OPERATORS and any(w not in scalars for w in e.inputs)
 
 
@@ -140,4 +142,3 @@ def compiled(source: str, name: str = "f") -> Callable[..., Any]:
 def function_of(program: Program, *, always_tuple: bool = False) -> Callable[..., Any]:
     """`emit(program)` as a callable on tensors of any floating dtype."""
     return compiled(emit(program, always_tuple=always_tuple))
-

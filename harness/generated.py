@@ -39,6 +39,7 @@ OPERATOR_NAMES = {
 }
 OPERATOR_NAMES |= {"power_constant": "pow", "less": "lt", "less_equal": "le", "greater": "gt", "greater_equal": "ge"}
 
+
 def draw_cases(strategy: SearchStrategy[Case], count: int, seed: int) -> list[Case]:
     """`count` cases drawn by hypothesis from `seed` (fewer only if the strategy has no more).
 
@@ -81,9 +82,9 @@ def subject_of(case: Case, dtype: str, seed: int) -> Subject:
 def compare_case(case: Case, rows: Rows, modes: Sequence[str] = ("R",), dtype: str = "float64", seed: int = 0) -> Found:
     """Compare the emitted function of `case` with the witness, in each of `modes`.
 
-    Mode R judges every recorded value, every autograd node and the end-to-end gradients, which are also held against the program's
-    own gradient (float64), a reading that owes nothing to the recording. The other modes ask for the program as a whole.
-    Every comparison ends in a row of `rows`; where PyTorch raises, the row says so.
+    Mode R judges every recorded value, every autograd node and the end-to-end gradients, which are also held against
+    the program's own gradient (float64), a reading that owes nothing to the recording. The other modes ask for the
+    program as a whole. Every comparison ends in a row of `rows`; where PyTorch raises, the row says so.
     """
     case = in_precision(case, dtype)
     found = Found()
@@ -167,8 +168,8 @@ class Located:
 
 
 def localise(case: Case, mode: str, dtype: str = "float64", seed: int = 0) -> Located | None:
-    """The first equation that differs in `mode` as a program of its own; None if no single one does (then the fault is in
-    how they are put together)."""
+    """The first equation that differs in `mode` as a program of its own; None if no single one does (then the fault
+    is in how they are put together)."""
     for number, alone in enumerate(single_equations(case)):
         found = differs_alone(alone, mode, dtype, seed + number)
         if found is not None:

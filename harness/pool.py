@@ -1,8 +1,8 @@
 """`Pool`: what a primitive's `draw` takes its arguments from, over a trace that knows its numbers.
 
 Every decision is one draw of a small integer, and 0 is the simple choice, so that hypothesis shrinks towards the most
-recent value, small shapes and simple numbers. An operand costs one draw, whether there is a value for it or not: so most
-operations are at most five draws, which is what hypothesis deletes in one piece.
+recent value, small shapes and simple numbers. An operand costs one draw, whether there is a value for it or not: so
+most operations are at most five draws, which is what hypothesis deletes in one piece.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ RECENT = 4  # how far back an operand is looked for
 @dataclass(frozen=True)
 class Limits:
     """What a generated program may hold. entries: greatest size of one value. magnitude: greatest absolute value that
-    is used further. inputs: greatest number of inputs before new arrays become constants. reshapes: values may be reshaped
-    where an operation asks for a shape. long: axes of up to 33 entries."""
+    is used further. inputs: greatest number of inputs before new arrays become constants. reshapes: values may be
+    reshaped where an operation asks for a shape. long: axes of up to 33 entries."""
 
     entries: int = 256
     magnitude: float = 1e6
@@ -173,7 +173,10 @@ class Pool:
         """What `make` makes, with all decisions taken from the seed of the operation instead of being drawn."""
         rng = np.random.default_rng(self.seed)
         small = max(0, 6 - self.seed // 8)  # for small seeds the simplest choice more often than not
-        drawn, self.integer = self.integer, lambda low, high: low if rng.random() < small / 7 else int(rng.integers(low, high + 1))
+        drawn, self.integer = (
+            self.integer,
+            lambda low, high: low if rng.random() < small / 7 else int(rng.integers(low, high + 1)),
+        )
         self.seed += 1
         try:
             return make(self)

@@ -1,7 +1,8 @@
-"""`repro.py`: a script that imports torch and math alone, asks torch for one derivative, and holds it against the right number.
+"""`repro.py`: a script that imports torch and math alone, asks torch for one derivative, and holds it against the
+right number.
 
-The right number is the witness's, written as a literal; torch's autograd has no part in it. Exit codes of a script: 1 after
-printing two values that differ by more than rounding explains, 0 when they agree, 2 when it cannot run.
+The right number is the witness's, written as a literal; torch's autograd has no part in it. Exit codes of a script: 1
+after printing two values that differ by more than rounding explains, 0 when they agree, 2 when it cannot run.
 """
 
 from __future__ import annotations
@@ -42,8 +43,8 @@ class Directions:
 
 @dataclass
 class Difference:
-    """Where torch's answer differs: number of the output of the derivative, entry, right value, what rounding explains there, and
-    torch's value.
+    """Where torch's answer differs: number of the output of the derivative, entry, right value, what rounding
+    explains there, and torch's value.
     """
 
     which: int
@@ -87,12 +88,17 @@ def _rounded(x: Array, dtype: str) -> Array:
     return np.asarray(x) if dtype == "float64" else to_numpy(torch.from_numpy(np.array(x)).to(getattr(torch, dtype)))
 
 
-def answers_of(fn: Any, inputs: Sequence[Any], d: Directions, mode: str, dtype: str, shapes: Sequence[Any]) -> list[Array]:
+def answers_of(
+    fn: Any, inputs: Sequence[Any], d: Directions, mode: str, dtype: str, shapes: Sequence[Any]
+) -> list[Array]:
     """torch's answers in `mode` as float64 arrays; zeros where torch passes nothing. Raises whatever torch raises."""
     kind = getattr(torch, dtype)
 
     def tensors(arrays: Sequence[Array]) -> list[torch.Tensor]:
-        return [torch.from_numpy(np.array(x)).to(kind) if np.asarray(x).dtype.kind == "f" else torch.tensor(x) for x in arrays]
+        return [
+            torch.from_numpy(np.array(x)).to(kind) if np.asarray(x).dtype.kind == "f" else torch.tensor(x)
+            for x in arrays
+        ]
 
     x = tensors(inputs)
     if mode == "":
@@ -101,12 +107,16 @@ def answers_of(fn: Any, inputs: Sequence[Any], d: Directions, mode: str, dtype: 
     return [np.zeros(shape) if a is None else to_numpy(a) for a, shape in zip(found, shapes, strict=True)]
 
 
-def difference(fn: Any, program: Program, inputs: Sequence[Any], d: Directions, mode: str, dtype: str) -> Difference | None:
+def difference(
+    fn: Any, program: Program, inputs: Sequence[Any], d: Directions, mode: str, dtype: str
+) -> Difference | None:
     """The entry where torch differs most from the witness, or None if there is no mismatch."""
     question = question_of(program, inputs, d, mode, dtype)
     exact = question.plan.run(question.given)
     question.answers = answers_of(fn, inputs, d, mode, dtype, [np.shape(y) for y in exact])
-    wrong = [(j.z, i, j) for i, j in enumerate(judge(question)) if j.verdict == "mismatch" and j.reference == j.reference]
+    wrong = [
+        (j.z, i, j) for i, j in enumerate(judge(question)) if j.verdict == "mismatch" and j.reference == j.reference
+    ]
     if not wrong:
         return None
     _, which, j = max(wrong, key=lambda w: w[0])
@@ -156,18 +166,48 @@ SAYS = {
 NEEDS = {"": "", "R": "c", "F": "t", "RR": "ct", "FR": "ct", "RF": "ct", "FF": "ts"}
 
 
-def script(source: str, inputs: Sequence[Array], d: Directions, mode: str, at: Difference, dtype: str = "float64", title: str = "") -> str:
+def script(
+    source: str,
+    inputs: Sequence[Array],
+    d: Directions,
+    mode: str,
+    at: Difference,
+    dtype: str = "float64",
+    title: str = "",
+) -> str:
     """The text of a repro.py.
 
-    source: defines `f(x0, x1, …)`, which returns a tuple. at: the entry that is compared. Raises UsageError for another mode.
+    source: defines `f(x0, x1, …)`, which returns a tuple. at: the entry that is compared. Raises UsageError for
+    another mode.
     """
     if mode not in ASK:
-        raise UsageError(f"script: mode {mode!r}; accepted are {', '.join(m or repr(m) for m in ASK)}. Choose one of them.")
+        raise UsageError(
+            f"script: mode {mode!r}; accepted are {', '.join(m or repr(m) for m in ASK)}. Choose one of them."
+        )
     kind = f"torch.{dtype}"
-    lines = [f'"""{title or "torch and the right value"}: {SAYS[mode]}.', "", "Exits 1 if they differ, 0 if they agree, 2 if this torch cannot run it."]
-    lines += ['"""', "", "import math", "", "import torch", "", "", source.rstrip(), "", "", f"x = {_tuple(inputs, kind)}"]
+    lines = [
+        f'"""{title or "torch and the right value"}: {SAYS[mode]}.',
+        "",
+        "Exits 1 if they differ, 0 if they agree, 2 if this torch cannot run it.",
+    ]
+    lines += [
+        '"""',
+        "",
+        "import math",
+        "",
+        "import torch",
+        "",
+        "",
+        source.rstrip(),
+        "",
+        "",
+        f"x = {_tuple(inputs, kind)}",
+    ]
     lines += [f"{name} = {_tuple(getattr(d, name), kind)}" for name in NEEDS[mode]]
-    lines += [f"right = {number(at.right)}  # computed without torch", f"tolerance = {number(at.tolerance)}  # {THRESHOLD:g} times what rounding moves it"]
+    lines += [
+        f"right = {number(at.right)}  # computed without torch",
+        f"tolerance = {number(at.tolerance)}  # {THRESHOLD:g} times what rounding moves it",
+    ]
     lines += ["try:", *[f"    {line}" if line else "" for line in ASK[mode].rstrip().split("\n")]]
     place = f"answers[{at.which}]"
     lines += [
@@ -183,7 +223,12 @@ def script(source: str, inputs: Sequence[Array], d: Directions, mode: str, at: D
 
 
 def _tuple(arrays: Sequence[Array], kind: str) -> str:
-    return "(" + "".join(tensor(x, kind) + ", " for x in arrays).rstrip(" ").rstrip(",") + ("," if len(arrays) == 1 else "") + ")"
+    return (
+        "("
+        + "".join(tensor(x, kind) + ", " for x in arrays).rstrip(" ").rstrip(",")
+        + ("," if len(arrays) == 1 else "")
+        + ")"
+    )
 
 
 def _index(entry: tuple[int, ...]) -> str:
@@ -200,13 +245,25 @@ def proves(text: str) -> bool:
     return False
 
 
-def script_of_program(program: Program, inputs: Sequence[Array], mode: str, dtype: str = "float64", seed: int = 0, title: str = "") -> str:
-    """A script that shows the mismatch of `program` in `mode`, with directions of 1 if it shows there; "" if it does not show."""
+def script_of_program(
+    program: Program, inputs: Sequence[Array], mode: str, dtype: str = "float64", seed: int = 0, title: str = ""
+) -> str:
+    """A script that shows the mismatch of `program` in `mode`, with directions of 1 if it shows there; "" if it does
+    not show.
+    """
     source = emit(program, always_tuple=True)
     return _proof(source, program, inputs, mode, dtype, [ones(program), random_directions(program, seed)], title)
 
 
-def _proof(source: str, program: Program, inputs: Sequence[Array], mode: str, dtype: str, tried: Sequence[Directions], title: str) -> str:
+def _proof(
+    source: str,
+    program: Program,
+    inputs: Sequence[Array],
+    mode: str,
+    dtype: str,
+    tried: Sequence[Directions],
+    title: str,
+) -> str:
     if sum(np.size(x) for x in inputs) > LARGEST:
         return ""
     fn = compiled(source)
@@ -222,10 +279,13 @@ def _proof(source: str, program: Program, inputs: Sequence[Array], mode: str, dt
     return ""
 
 
-def script_of_recording(recording: Recording, seen: Witnessed, inputs: Sequence[int], mode: str, seed: int = 0, title: str = "") -> str:
+def script_of_recording(
+    recording: Recording, seen: Witnessed, inputs: Sequence[int], mode: str, seed: int = 0, title: str = ""
+) -> str:
     """The same for a recorded run: f is the recorded ATen calls. inputs: recorded variables that are differentiated.
 
-    "" where the run cannot be replayed from its calls (random numbers, custom Functions) or the replay does not show a mismatch.
+    "" where the run cannot be replayed from its calls (random numbers, custom Functions) or the replay does not show
+    a mismatch.
     """
     outputs = [v for v in recording.outputs if v in seen.tracers]
     if not outputs or seen.unsupported:
@@ -238,7 +298,11 @@ def script_of_recording(recording: Recording, seen: Witnessed, inputs: Sequence[
     values = [recording.variables[v].value for v in inputs]
     tried = [ones(program), random_directions(program, seed)]
     if mode == "R":
-        c = [to_numpy(g) for v, g in zip(recording.outputs, cotangents(recording.torch_outputs, seed), strict=True) if v in outputs and g is not None]
+        c = [
+            to_numpy(g)
+            for v, g in zip(recording.outputs, cotangents(recording.torch_outputs, seed), strict=True)
+            if v in outputs and g is not None
+        ]
         if len(c) == len(outputs):
             tried.append(Directions(c, [], []))
     return _proof(source, program, values, mode, dtype, tried, title)
@@ -250,4 +314,6 @@ def script_of_call(recording: Recording, seen: Witnessed, subject: Subject, mode
     order.update({id(t): index for index, t in recording.leaves.items()})
     wrt = list(dict.fromkeys(order[id(t)] for t in subject.leaves if order.get(id(t), -1) in seen.tracers))
     title = f"{row.get('culprit') or row.get('op') or 'f'} in torch {torch.__version__.split('+')[0]}"
-    return script_of_recording(recording, seen, wrt, "" if row.get("quantity") == "value" else mode, subject.seed, title)
+    return script_of_recording(
+        recording, seen, wrt, "" if row.get("quantity") == "value" else mode, subject.seed, title
+    )

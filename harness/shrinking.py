@@ -1,7 +1,8 @@
 """Cut what differs to the smallest case: one operation, few entries, simple numbers.
 
-Hypothesis looks for a smaller case that has the same culprit and the same verdict, and shrinks it; then single numbers are
-made simpler. Everything is bounded by a number of comparisons, not by time, so that the result does not depend on the machine.
+Hypothesis looks for a smaller case that has the same culprit and the same verdict, and shrinks it; then single
+numbers are made simpler. Everything is bounded by a number of comparisons, not by time, so that the result does not
+depend on the machine.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ COMPARISONS = 500  # how many cases a search may compare
 
 
 def size_of(case: Case) -> tuple[int, int, int]:
-    """What is made small, most important first: operations, entries of inputs and constants, length of the numbers as text."""
+    """What is made small, most important first: operations, entries of inputs and constants, length of the numbers as
+    text.
+    """
     arrays = [*case.inputs, *(np.asarray(c) for c in case.program.constants.values())]
     entries = sum(x.size for x in arrays)
     text = sum(len(f"{x:g}") if float(f"{x:g}") == x else 20 for a in case.inputs for x in a.reshape(-1).tolist())
@@ -34,7 +37,12 @@ def size_of(case: Case) -> tuple[int, int, int]:
 
 
 def shrink(
-    case: Case, differs: Predicate, *, strategy: SearchStrategy[Case] | None = None, seed: int = 0, comparisons: int = COMPARISONS
+    case: Case,
+    differs: Predicate,
+    *,
+    strategy: SearchStrategy[Case] | None = None,
+    seed: int = 0,
+    comparisons: int = COMPARISONS,
 ) -> Case:
     """The smallest case found for which `differs` holds, starting from `case`, for which it holds.
 
@@ -101,8 +109,8 @@ def _tried(best: Case, i: int, x: np.ndarray[Any, Any], differs: Predicate) -> C
 
 
 def smallest(located: Located, seed: int = 0) -> Located:
-    """The smallest one-equation case with the same operation, mode and precision as `located`, and no less wrong: a wrong
-    formula is not cut down to a place where it only loses digits."""
+    """The smallest one-equation case with the same operation, mode and precision as `located`, and no less wrong: a
+    wrong formula is not cut down to a place where it only loses digits."""
 
     def differs(case: Case) -> bool:
         if not case.program.equations or case.program.equations[-1].primitive != located.primitive:

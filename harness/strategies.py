@@ -143,17 +143,18 @@ def programs(
 ) -> st.SearchStrategy[Case]:
     """Programs of any primitives, with every kind of operand that has found faults before.
 
-    only: names of primitives to draw from (default: all that can be drawn). fewest, most: number of operations kept. long: axes up to
-    33 and values up to 12,000 entries, instead of up to 256. nonfinite: inputs may hold NaN and inf (not otherwise).
-    Shrinks towards few operations, `add`, small shapes and the numbers 1, 0, 2, ½. Raises UsageError for a name that
-    cannot be drawn.
+    only: names of primitives to draw from (default: all that can be drawn). fewest, most: number of operations kept.
+    long: axes up to 33 and values up to 12,000 entries, instead of up to 256. nonfinite: inputs may hold NaN and inf
+    (not otherwise). Shrinks towards few operations, `add`, small shapes and the numbers 1, 0, 2, ½. Raises UsageError
+    for a name that cannot be drawn.
     """
     table = steps()
     names = list(table) if only is None else list(only)
     for name in names:
         if name not in table:
             raise UsageError(
-                f"programs: only holds {name!r}; accepted are primitives that can be drawn. List them with sorted(strategies.steps())."
+                f"programs: only holds {name!r}; accepted are primitives that can be drawn. List them "
+                "with sorted(strategies.steps())."
             )
     limits = Limits(entries=12_000, long=True) if long else Limits()
     return _cases([[(n, table[n]) for n in names]], fewest, most, limits, nonfinite)
@@ -170,8 +171,9 @@ def expressions(*, fewest: int = FEWEST, most: int = MOST, nonfinite: bool = Fal
 
 
 def networks(*, fewest: int = 1, most: int = 10, nonfinite: bool = False) -> st.SearchStrategy[Case]:
-    """Small networks: at least `fewest` layers (linear, convolution, normalisation, activation, pooling, attention, residual,
-    dropout, embedding), no further layer once there are `most` equations, then a loss.  Batch and channels are at least 2.
+    """Small networks: at least `fewest` layers (linear, convolution, normalisation, activation, pooling, attention,
+    residual, dropout, embedding), no further layer once there are `most` equations, then a loss.  Batch and channels
+    are at least 2.
 
     Shrinks towards few layers, a linear layer and a sum of squares.
     """

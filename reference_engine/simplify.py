@@ -33,9 +33,7 @@ def simplify(program: Program, keep: Collection[Variable] = ()) -> Program:
             continue
         key = (e.primitive, inputs, tuple(sorted(e.params.items())) if e.params else ())
         known = seen.get(key)
-        if known is not None and all(
-            (v in keep) == (w in keep) for v, w in zip(e.outputs, known, strict=True)
-        ):
+        if known is not None and all((v in keep) == (w in keep) for v, w in zip(e.outputs, known, strict=True)):
             replaced.update(zip(e.outputs, known, strict=True))
             continue
         equation = e if inputs == e.inputs else Equation(e.primitive, inputs, e.params, e.outputs, e.site)

@@ -1,4 +1,6 @@
-"""Programs as PyTorch source and as scripts: the same values, in every precision, and exit codes that can be trusted."""
+"""Programs as PyTorch source and as scripts: the same values, in every precision, and exit codes that can be
+trusted.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,6 @@ import sys
 import numpy as np
 import pytest
 import torch
-
 from gradwitness.harness.emit import emit, function_of, number, tensor
 from gradwitness.harness.errors import UsageError
 from gradwitness.harness.generated import draw_cases, torch_function
@@ -29,8 +30,8 @@ from gradwitness.reference_engine.evaluate import evaluate
 from gradwitness.reference_engine.program import Program
 from gradwitness.reference_engine.tracing import trace
 
-# A different algorithm may lose half of the digits of an ill-conditioned value (a matrix inverse, a root near 0); a wrong
-# spelling (another axis, padding, divisor) is off by parts of the value itself.
+# A different algorithm may lose half of the digits of an ill-conditioned value (a matrix inverse, a root near 0); a
+# wrong spelling (another axis, padding, divisor) is off by parts of the value itself.
 HALF_OF_THE_DIGITS = float(np.sqrt(np.finfo(np.float64).eps))
 
 
@@ -75,7 +76,13 @@ def test_literals_read_back_as_the_same_number(x):
 
 
 def test_literals_of_arrays_keep_shape_and_kind():
-    for x in (np.zeros((0, 3)), np.arange(6).reshape(2, 3), np.array([True, False]), np.full((3, 4), 0.5), np.array(2.0)):
+    for x in (
+        np.zeros((0, 3)),
+        np.arange(6).reshape(2, 3),
+        np.array([True, False]),
+        np.full((3, 4), 0.5),
+        np.array(2.0),
+    ):
         back = eval(tensor(x, "torch.float64"), {"torch": torch, "math": math})
         assert tuple(back.shape) == x.shape and np.array_equal(back.numpy(), x)
 

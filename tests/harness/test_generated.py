@@ -1,19 +1,37 @@
-"""Comparing generated programs: right programs agree, faults are found, traced to their operation and cut to the smallest."""
+"""Comparing generated programs: right programs agree, faults are found, traced to their operation and cut to the
+smallest.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 import torch
-
 from gradwitness.harness.calibrating import BINS, Tally, calibrate_block
 from gradwitness.harness.drawn import Case
 from gradwitness.harness.generated import compare_case, draw_cases, localise, single_equations
 from gradwitness.harness.rows import Rows
 from gradwitness.harness.shrinking import shrink, simpler_numbers, size_of, smallest
-from gradwitness.harness.strategies import expressions, programs
+from gradwitness.harness.strategies import programs
 from gradwitness.reference_engine import ops
 from gradwitness.reference_engine.tracing import trace
+
+# Operations of which no fault is known in torch.
+SOUND = (
+    "add",
+    "multiply",
+    "sum",
+    "exp",
+    "sin",
+    "tanh",
+    "where",
+    "relu",
+    "maximum",
+    "softmax",
+    "matmul",
+    "gather",
+    "cumsum",
+)
 
 
 def case_of(fn, *inputs) -> Case:
@@ -42,7 +60,7 @@ def wrong_sinh(monkeypatch):
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_right_programs_agree_in_reverse_mode(dtype):
-    for k, case in enumerate(draw_cases(expressions(), 15, seed=3)):
+    for k, case in enumerate(draw_cases(programs(only=SOUND), 15, seed=3)):
         rows = Rows("case")
         compare_case(case, rows, ("R",), dtype, seed=k)
         assert rows.rows and not [r for r in rows.rows if r["verdict"] == "mismatch"], repr(case)

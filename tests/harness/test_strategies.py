@@ -7,10 +7,8 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, find, given, settings
-
 from gradwitness.harness.cases import CaseError
-from gradwitness.harness.contents import into, inside
+from gradwitness.harness.contents import inside, into
 from gradwitness.harness.drawn import Case
 from gradwitness.harness.errors import UsageError
 from gradwitness.harness.generated import draw_cases
@@ -18,6 +16,7 @@ from gradwitness.harness.pool import Limits, Pool
 from gradwitness.harness.strategies import FEWEST, expressions, networks, programs, steps
 from gradwitness.reference_engine.evaluate import evaluate
 from gradwitness.reference_engine.registry import ELEMENTWISE, PRIMITIVES
+from hypothesis import HealthCheck, find, given, settings
 
 QUICK = settings(max_examples=2000, database=None, deadline=None, suppress_health_check=list(HealthCheck))
 DRAWN = 300
