@@ -240,10 +240,15 @@ convolution_input = general(
     torch=_conv_input_torch,
     draw=_draw_conv_input,
     ufunc=True,
-    # Of the kernel's entries along an axis, one in `stride` meets a given entry of the result.
+    # Of the kernel's entries along an axis, one in `stride` meets a given entry of the result; with a dilation that
+    # shares a factor with the stride, as many more.
     accumulates=Accumulation(
-        lambda g, w, *, stride, groups, **params: (
-            w.shape[0] // groups * math.prod(-(-k // s) for k, s in zip(w.shape[2:], stride, strict=True))
+        lambda g, w, *, stride, dilation, groups, **params: (
+            w.shape[0]
+            // groups
+            * math.prod(
+                -(-k // (s // math.gcd(s, d))) for k, s, d in zip(w.shape[2:], stride, dilation, strict=True)
+            )
         ),
         _squared(_conv_input),
     ),
