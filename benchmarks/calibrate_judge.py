@@ -24,7 +24,6 @@ from multiprocessing import get_context  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 import numpy as np  # noqa: E402
-
 from gradwitness.harness.calibrating import BINS, BLOCK, FAULT, KINDS, Tally, calibrate_block  # noqa: E402
 from gradwitness.harness.judging import SAMPLES, SCREENING, THRESHOLD  # noqa: E402
 from gradwitness.harness.strategies import steps  # noqa: E402
@@ -112,15 +111,17 @@ def document(total: Tally, arguments: argparse.Namespace, seconds: float) -> str
         f"`python benchmarks/calibrate_judge.py --programs {arguments.programs} --seed {arguments.seed}`, "
         f"{datetime.date.today()}, {seconds:.0f} s on {arguments.workers} processes; Python "
         f"{platform.python_version()}, {versions}, {platform.system()} {platform.machine()}.",
-        f"**Threshold {THRESHOLD:g}**, in units of the spread that Monte Carlo rounding gives the witness's own program "
-        f"({SCREENING} disturbed runs to screen, {SAMPLES} for what the screen suspects). Slack at the ends of a set of "
-        "generalised derivatives: the threshold times the spread plus one rounding of the ends.",
-        f"Programs: {kinds}, in blocks of {BLOCK} in the order {', '.join(KINDS)}; they alternate between float64 and "
-        "float32. Every tenth is run again with one entry of what a random autograd node sends multiplied by 1 + fault.",
+        f"**Threshold {THRESHOLD:g}**, in units of the spread that Monte Carlo rounding gives the witness's own "
+        f"program ({SCREENING} disturbed runs to screen, {SAMPLES} for what the screen suspects). Slack at the ends of "
+        "a set of generalised derivatives: the threshold times the spread plus one rounding of the ends.",
+        f"Programs: {kinds}, in blocks of {BLOCK} in the order {', '.join(KINDS)}; they alternate between float64 "
+        "and float32. Every tenth is run again with one entry of what a random autograd node sends "
+        "multiplied by 1 + fault.",
         "## What was asked and what came out",
         checks(total, dtypes),
         "## Distribution of z",
-        "Of the worst entry of every array that agrees by its spread (values, nodes, whole programs); upper edges of bins.",
+        "Of the worst entry of every array that agrees by its spread (values, nodes, whole programs); upper edges of "
+        "bins.",
         distribution(total, dtypes),
         "## Verdicts",
         verdicts(total, dtypes),
