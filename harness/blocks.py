@@ -13,6 +13,7 @@ from .errors import CaseError
 from .explaining import Explanation, explanations
 from .findings import Candidate
 from .generated import compare_case, counted, draw_cases, in_precision, single_equations, torch_function
+from .one_sided import WRONG_SUM
 from .rows import Rows
 from .scripts import answers_of, random_directions, script_of_program
 from .strategies import expressions, networks, programs, steps
@@ -71,7 +72,10 @@ def _compare(name: str, case: Case, mode: str, dtype: str, seed: int, result: Un
 def _candidates(case: Case, mode: str, dtype: str, seed: int, wrong: Sequence[dict[str, Any]]) -> list[Candidate]:
     """One candidate for every operation that is wrong on its own; for the program as a whole where none is."""
     row = max(wrong, key=lambda r: (r["verdict"] == "mismatch", r.get("z") or 0.0))
-    composed = Explanation("composition", "composition", mode, case, row.get("message") or "")
+    note = row.get("message") or ""
+    composed = Explanation("composition", WRONG_SUM if note == WRONG_SUM else "composition", mode, case, note)
+    if note == WRONG_SUM:
+        return [_candidate(composed, mode, dtype, seed, row)]
     if row["verdict"] == "mismatch":
         differ = [r for r in wrong if r["verdict"] == "mismatch" and r["program"] == "whole"]
         only_nan = all(not math.isfinite(r["torch_value"]) for r in differ)

@@ -46,6 +46,15 @@ def hull(plan: Plan, given: Sequence[Any], *, samples: int = 8, seed: int = 0) -
     return [(a, b, y, bool(open_sites)) for a, b, y in zip(lower, upper, exact, strict=True)]
 
 
+def meets_kink(plan: Plan, given: Sequence[Any]) -> bool:
+    """Whether a gradient program leaves any choice open at these numbers."""
+    if not any(PRIMITIVES[e.primitive].sites for e in plan.equations):
+        return False
+    sites: dict[tuple[Any, ...], bool] = {}
+    plan.observe(given, _Watch(sites))
+    return any(sites.values())
+
+
 def corners() -> list[Callable[[Primitive, Equation, list[Any], Any], Any]]:
     """Observers for `Plan.observe` that answer every open choice low, and every one high: two ends of the set."""
     return [_Weights(lambda key: LOW, np.random.default_rng(0)), _Weights(lambda key: HIGH, np.random.default_rng(0))]
