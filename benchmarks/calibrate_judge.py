@@ -32,13 +32,17 @@ DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "calibration.md"
 QUANTILES = (0.5, 0.9, 0.99, 0.999, 0.9999)
 
 
-def run(programs: int, seed: int, workers: int) -> Tally:
-    """The tally of all blocks, merged in their order."""
+def run(programs: int, seed: int, workers: int, alarms: Path | None = None) -> Tally:
+    """The tally of all blocks, merged in their order; programs of false alarms go to `alarms` as they come."""
     blocks = range((programs + BLOCK - 1) // BLOCK)
     total = Tally()
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), max_tasks_per_child=60) as pool:
         for done, tally in enumerate(pool.map(calibrate_block, blocks, [seed] * len(blocks)), 1):
             total.add(tally)
+            for alarm in tally.alarms:
+                print(alarm, flush=True)
+            if alarms is not None and tally.cases:
+                alarms.write_text(json.dumps(total.cases), encoding="utf-8")
             if done % 20 == 0:
                 print(
                     f"{done}/{len(blocks)} blocks, {len(total.alarms)} alarms, {100 * total.good:.3f} % good",
@@ -151,12 +155,10 @@ def main() -> int:
     parser.add_argument("--alarms", type=Path, help="write the programs of false alarms here, as JSON")
     arguments = parser.parse_args()
     start = time.perf_counter()
-    total = run(arguments.programs, arguments.seed, arguments.workers)
+    total = run(arguments.programs, arguments.seed, arguments.workers, arguments.alarms)
     text = document(total, arguments, time.perf_counter() - start)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(text, encoding="utf-8")
-    if arguments.alarms is not None:
-        arguments.alarms.write_text(json.dumps(total.cases), encoding="utf-8")
     print(text[:3000])
     return 0 if not total.alarms and total.good >= 0.99 and all(total.caught(d) >= 0.99 for d in total.z) else 1
 
