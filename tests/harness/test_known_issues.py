@@ -15,7 +15,7 @@ from gradwitness.harness.proofs import Proof
 from gradwitness.harness.recording import capture, to_numpy
 from gradwitness.harness.witnessing import witness
 from gradwitness.reference_engine import ops, trace
-from gradwitness.reference_engine.evaluate import Plan
+from gradwitness.reference_engine.evaluate import Plan, arguments_of
 
 ISSUES = load()
 WRONG = [k for k in ISSUES if k.proof is not None and k.proof.right]
@@ -37,7 +37,7 @@ def witness_value(proof: Proof) -> float:
     program = seen.program(list(recording.inputs), list(recording.outputs))
     x, c, t, s = ([to_numpy(a) for a in group] for group in (leaves, *proof.directions()))
     if proof.mode == "":
-        return proof.number(Plan(program).run(x)[proof.answer])
+        return proof.number(Plan(program).run(arguments_of(program, x))[proof.answer])
     question = reference(program, x, c, t, s, proof.mode)
     return proof.number(question.plan.run(question.given)[proof.answer])
 
