@@ -14,13 +14,14 @@ import numpy as np
 
 from .evaluate import Plan
 from .program import Equation, Variable
-from .registry import PRIMITIVES, Array, Primitive
+from .registry import PRIMITIVES, Accumulation, Array, Primitive
 
 UNIT_ROUNDOFF = {"float64": 2.0**-53, "float32": 2.0**-24, "bfloat16": 2.0**-8, "float16": 2.0**-11}
 SMALLEST = {"float64": 2.0**-1074, "float32": 2.0**-149, "bfloat16": 2.0**-133, "float16": 2.0**-24}
 # Noise of one float64 roundoff would itself be rounded away when it is added to a float64 result. It is made this much
 # larger, and the spread, linear in it, divided by as much; in lower precisions nothing is lost.
 MAGNIFIED = {"float64": 64.0}
+SQUARES_FROM, SQUARES_TO = 2.0**-960, 2.0**960  # sums of squares that are normal numbers, with a margin for products
 NOISE = 0.4  # standard deviation of one rounding in units of u; a uniform error on [-u/2, u/2]·(1..2) has 0.29 to 0.58
 
 Observer = Callable[[Primitive, Equation, list[Any], Any], Any]
@@ -44,13 +45,31 @@ def drift(primitive: Primitive, arguments: Sequence[Any], params: dict[str, Any]
     c = min(k, a.chain)
     n = k / c
     own = 1.0 + c / (3.0 * n)
-    variance = size * size * own + a.squares(*arguments, **params) * (1.0 + c / 2.0)
-    # the squares of numbers below 1e-154 are 0; the term of y alone is the least it can be
-    scale = np.maximum(np.sqrt(variance), size * np.sqrt(own))
+    scale = np.maximum(_length(a, arguments, params, size, own, 1.0 + c / 2.0), size * np.sqrt(own))
     if not np.isfinite(scale).all():  # squares of numbers above 1e154: as for terms of one sign, whose squares are ≤ y²
         scale = np.where(np.isfinite(scale), scale, size * np.sqrt(own + 1.0 + c / 2.0))
     linear = NOISE * u * primitive.ulps * scale
     return linear if a.beyond is None else linear + a.beyond(NOISE * u, *arguments, **params)
+
+
+def _length(
+    a: Accumulation, arguments: Sequence[Any], params: dict[str, Any], size: Array, own: float, by: float
+) -> Any:
+    """√(own y² + by Σx²), also where the squares leave the range of float64 (numbers below 1e-154, above 1e154).
+
+    There the sum of squares is formed in long double, whose exponent is wider on x86; elsewhere it stays as it is.
+    """
+    squares = a.squares(*arguments, **params)
+    if np.all((squares > SQUARES_FROM) & (squares < SQUARES_TO)):
+        return np.sqrt(size * size * own + squares * by)
+    floats = [np.abs(x[(x != 0.0) & np.isfinite(x)]) for x in arguments if x.dtype.kind == "f"]
+    least = [float(np.log2(np.min(x, initial=1.0))) for x in floats]
+    most = [float(np.log2(np.max(x, initial=1.0))) for x in floats]
+    if 2.0 * sum(least) < np.log2(SQUARES_FROM) or 2.0 * sum(most) > np.log2(SQUARES_TO):
+        wide = [x.astype(np.longdouble) if x.dtype.kind == "f" else x for x in arguments]
+        squares = a.squares(*wide, **params)
+        size = size.astype(np.longdouble)
+    return np.sqrt(size * size * own + squares * by).astype(np.float64)
 
 
 class Noise:

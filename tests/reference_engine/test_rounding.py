@@ -1,0 +1,44 @@
+"""How far rounding moves a result: the measured spread against the size that the algorithm of a kernel explains."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from gradwitness.reference_engine import ops, trace
+from gradwitness.reference_engine.evaluate import Plan, arguments_of
+from gradwitness.reference_engine.rounding import UNIT_ROUNDOFF, spread
+
+SCALES = [2.0**-560, 2.0**-300, 1.0, 2.0**300, 2.0**480]
+CANCELLING = np.array([[1.0, -1.0, 2.0**-10]])
+ONES = np.ones((3, 1))
+SUMS = {
+    "sum": lambda a: ops.sum(a),
+    "matmul": lambda a: ops.matmul(a, ONES),
+    "einsum": lambda a: ops.einsum("ij,jk->ik", a, ONES),
+}
+
+
+def spread_of(fn, *xs, dtype="float64"):
+    program = trace(fn, *xs)
+    _, (s,) = spread(Plan(program), arguments_of(program, xs), dtype, samples=32)
+    return s
+
+
+@pytest.mark.parametrize("name", SUMS)
+def test_the_spread_of_a_sum_is_that_of_its_terms_at_every_magnitude(name):
+    # exact for powers of two, unless the squares of the terms leave the range of float64
+    relative = [float(np.ravel(spread_of(SUMS[name], CANCELLING * scale))[0]) / scale for scale in SCALES]
+    assert np.allclose(relative, relative[2], rtol=1e-3, atol=0.0)
+    assert relative[2] > 0.3 * UNIT_ROUNDOFF["float64"]
+
+
+@pytest.mark.parametrize(("fn", "power"), [(ops.var, 2), (ops.std, 1)])
+def test_a_rounded_mean_moves_the_variance_of_constant_data_beyond_its_linear_rounding(fn, power):
+    # all entries are m; a mean that is rounded by δ ≤ u m leaves n δ²/n of variance
+    m, u = 0.1, UNIT_ROUNDOFF["float32"]
+    s = float(spread_of(fn, np.full(24, m), dtype="float32"))
+    assert 0.05 * (u * m) ** power < s < 10.0 * (u * m) ** power
+
+
+def test_data_movement_has_no_spread():
+    assert not spread_of(lambda a: ops.flip(ops.transpose(a)), CANCELLING).any()
