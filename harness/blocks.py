@@ -73,8 +73,8 @@ def _candidates(case: Case, mode: str, dtype: str, seed: int, wrong: Sequence[di
     """One candidate for every operation that is wrong on its own; for the program as a whole where none is."""
     row = max(wrong, key=lambda r: (r["verdict"] == "mismatch", r.get("z") or 0.0))
     note = row.get("message") or ""
-    composed = Explanation("composition", WRONG_SUM if note == WRONG_SUM else "composition", mode, case, note)
-    if note == WRONG_SUM:
+    composed = Explanation("composition", "composition", mode, case, note, WRONG_SUM if note == WRONG_SUM else "")
+    if composed.kind:
         return [_candidate(composed, mode, dtype, seed, row)]
     if row["verdict"] == "mismatch":
         differ = [r for r in wrong if r["verdict"] == "mismatch" and r["program"] == "whole"]
@@ -115,6 +115,7 @@ def _candidate(e: Explanation, mode: str, dtype: str, seed: int, row: dict[str, 
             **e.case.to_json(),
         },
         script=script,
+        kind=e.kind,
     )
 
 

@@ -130,7 +130,8 @@ def run_campaign(
     rows = [r for result in results for r in result.rows]
     candidates: list[Candidate] = [c for result in results for c in result.candidates]
     findings = _shrunk(grouped(candidates, issues), options.workers, progress)
-    place = {(f["op"], f["mode"], f["runner"], f["verdict"]): f for f in findings}
+    new_last = sorted(findings, key=lambda f: f["known"] is None)  # the record that fails speaks for its rows
+    place = {(f["op"], f["mode"], f["runner"], f["verdict"]): f for f in new_last}
     for r in rows:
         f = place.get((r.get("op"), r.get("mode"), r.get("runner"), r["verdict"]))
         if f is not None:

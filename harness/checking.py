@@ -127,7 +127,7 @@ def _name_known(rows: Rows) -> None:
     for r in rows.rows:
         if r["verdict"] in ("mismatch", "raised", "inaccurate"):
             names = (str(r.get("culprit") or ""), str(r["program"]))
-            issue = match(issues, names, r["mode"], r["runner"], r.get("dtype", ""), r["verdict"])
+            issue = match(issues, names, r["mode"], r["runner"], r.get("dtype", ""), r["verdict"], r.get("torch_value"))
             if issue is not None:
                 r["known"] = issue.reference
 

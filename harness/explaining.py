@@ -28,6 +28,7 @@ from .generated import (
 from .localising import suspects
 from .scripts import Directions, answers_of, random_directions
 
+ZERO_TIMES_INFINITY = "zero times infinity"
 # The orders at which an error can enter a derivative asked in a mode; "" is the value.
 LOWER = {
     "R": ("",),
@@ -53,6 +54,7 @@ class Explanation:
     asked: str
     case: Case
     note: str = ""
+    kind: str = ""
     torch_value: float | None = None
     right_value: float | None = None
 
@@ -73,7 +75,7 @@ def explanations(case: Case, mode: str, dtype: str, seed: int, only_nan: bool) -
                 for op, culprit in _named(located, seed):
                     note = "" if asked == mode else f"it differs in {_said(asked)}, which enters the answer in {mode}"
                     numbers = float(np.real(located.found)), float(np.real(located.at.right))
-                    found.setdefault(op, Explanation(op, culprit, asked, located.case, note, *numbers))
+                    found.setdefault(op, Explanation(op, culprit, asked, located.case, note, "", *numbers))
         if found:
             return list(found.values())
     return list(_zero_times_infinity(case, alone, mode, dtype, seed)) if only_nan else []
@@ -139,7 +141,7 @@ def _zero_times_infinity(case: Case, alone: list[Case], mode: str, dtype: str, s
             if any(np.any(a != 0) for a in answers):
                 taken.add(op)
                 note = f"along a direction of zeros the derivative is 0 whatever the slope; {op} has 0 times infinity"
-                yield Explanation(op, aten_operation(single), "0", case, note)
+                yield Explanation(op, aten_operation(single), "0", case, note, ZERO_TIMES_INFINITY)
                 break
 
 

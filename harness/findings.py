@@ -17,7 +17,7 @@ FAILING = ("mismatch", "crashed", "timeout", "raised", "accepted")
 @dataclass
 class Candidate:
     """One comparison that differs, with all that a finding needs. case: JSON-able; script: text of repro.py, "" if
-    there is none.
+    there is none. kind: how operations that are right alone go wrong together, "" where one is wrong.
     """
 
     op: str
@@ -35,6 +35,7 @@ class Candidate:
     case: dict[str, Any]
     script: str = ""
     line: str | None = None
+    kind: str = ""
 
     @property
     def group(self) -> tuple[str, str, str, str]:
@@ -53,17 +54,20 @@ def identifier(*parts: str) -> str:
 
 def grouped(candidates: Iterable[Candidate], issues: Sequence[KnownIssue]) -> list[dict[str, Any]]:
     """One record per operation, mode, runner and verdict: the smallest candidate, the known issue that covers it,
-    whether it fails the run.
+    whether it fails the run. What no known issue covers is never put into the record of one.
     """
     groups: dict[Any, Candidate] = {}
+    covering: dict[int, KnownIssue | None] = {}
     for c in candidates:
-        best = groups.get(c.group)
+        issue = match(issues, (c.culprit, c.op, c.kind), c.mode, c.runner, c.dtype, c.verdict, c.torch_value)
+        covering[id(c)] = issue
+        best = groups.get((c.group, issue is None))
         if best is None or c.size < best.size:
-            groups[c.group] = c
+            groups[c.group, issue is None] = c
     records: list[dict[str, Any]] = []
     taken: set[str] = set()
     for c in sorted(groups.values(), key=lambda c: (c.culprit, c.op, c.mode, c.verdict)):
-        issue = match(issues, (c.culprit, c.op), c.mode, c.runner, c.dtype, c.verdict)
+        issue = covering[id(c)]
         name = base = identifier(
             c.op,
             c.mode,

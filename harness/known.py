@@ -5,6 +5,7 @@ ones fail a run.
 from __future__ import annotations
 
 import fnmatch
+import math
 import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from pathlib import Path
 from .errors import UsageError
 from .proofs import Proof
 
-FIELDS = {"id", "operations", "modes", "runners", "dtypes", "verdicts", "condition", "reason", "issue", "seen", "proof"}
+FIELDS = set("id operations modes runners dtypes verdicts answer condition reason issue seen proof".split())
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,8 @@ class KnownIssue:
     """One entry of known_issues.toml.
 
     operations: patterns over ATen operations or op names ("aten::native_layer_norm*"). modes, runners, dtypes: where
-    it shows (empty: everywhere).
+    it shows (empty: everywhere). answer: "nan" where torch's number is NaN or infinite: no other
+    is covered.
     condition: when it shows, in words. reason: the closed form or argument that says what is right. issue: the public
     issue, or "".
     seen: versions of torch in which it was seen. proof: the smallest call that shows it, with the right value in closed
@@ -38,13 +40,25 @@ class KnownIssue:
     runners: tuple[str, ...] = ()
     dtypes: tuple[str, ...] = ()
     verdicts: tuple[str, ...] = ("mismatch",)
+    answer: str = ""
     seen: tuple[str, ...] = ()
     proof: Proof | None = None
 
-    def covers(self, operations: Iterable[str], mode: str, runner: str, dtype: str, verdict: str) -> bool:
-        """Whether a finding with these properties is this issue. `operations`: any of its names (culprit, op)."""
+    def covers(
+        self,
+        operations: Iterable[str],
+        mode: str,
+        runner: str,
+        dtype: str,
+        verdict: str,
+        torch_value: float | None = None,
+    ) -> bool:
+        """Whether a finding with these properties is this issue. `operations`: any of its names (culprit, op).
+        torch_value: torch's number, None where it is not known.
+        """
         return (
             verdict in self.verdicts
+            and not (self.answer == "nan" and torch_value is not None and math.isfinite(torch_value))
             and (not self.modes or mode in self.modes)
             and (not self.runners or runner in self.runners)
             and (not self.dtypes or dtype in self.dtypes)
@@ -91,11 +105,17 @@ def load(path: Path | None = None) -> tuple[KnownIssue, ...]:
 
 
 def match(
-    issues: Sequence[KnownIssue], operations: Iterable[str], mode: str, runner: str, dtype: str, verdict: str
+    issues: Sequence[KnownIssue],
+    operations: Iterable[str],
+    mode: str,
+    runner: str,
+    dtype: str,
+    verdict: str,
+    torch_value: float | None = None,
 ) -> KnownIssue | None:
     """The first issue that covers a finding, or None."""
     names = list(operations)
-    return next((k for k in issues if k.covers(names, mode, runner, dtype, verdict)), None)
+    return next((k for k in issues if k.covers(names, mode, runner, dtype, verdict, torch_value)), None)
 
 
 def repaired(issues: Sequence[KnownIssue]) -> list[str]:

@@ -244,6 +244,7 @@ def replay_case(path: Path) -> int:
         "autograd",
         worst.get("dtype", "float64"),
         worst["verdict"],
+        worst.get("torch_value"),
     )
     print(f"{worst['verdict']}: {', '.join(names)} in mode {mode}")
     if "torch_value" in worst:

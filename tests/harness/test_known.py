@@ -49,6 +49,22 @@ def test_a_known_issue_covers_its_operation_in_its_modes_only():
     assert match([ISSUE], ["aten::cumprod.default"], "FF", "autograd", "float64", "crashed") is None
 
 
+def test_an_entry_about_nan_covers_no_other_number():
+    special = replace(ISSUE, answer="nan")
+    nan, finite = candidate(torch_value=float("nan")), candidate(torch_value=0.5, elements=1)
+    assert [f["fails"] for f in grouped([nan], [special])] == [False]
+    assert [f["fails"] for f in grouped([finite], [special])] == [True]
+    both = grouped([nan, finite], [special])
+    assert sorted(f["fails"] for f in both) == [False, True]
+    assert len({f["id"] for f in both}) == 2
+
+
+def test_a_finding_without_a_single_culprit_is_known_by_its_kind():
+    kind = KnownIssue("sum", ("legitimate choices, wrong sum",), (), "kinks that cancel", "relu(x) - relu(-x) = x")
+    assert not grouped([candidate(op="composition", kind="legitimate choices, wrong sum")], [kind])[0]["fails"]
+    assert grouped([candidate(op="composition", culprit="composition")], [kind])[0]["fails"]
+
+
 def test_a_group_keeps_its_smallest_case_that_has_a_script():
     found = grouped([candidate(elements=9), candidate(elements=2), candidate(elements=1, script="")], [])
     assert [(f["elements"], f["fails"], f["known"]) for f in found] == [(2, True, None)]
