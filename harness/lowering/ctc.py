@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from ...reference_engine import ops
-from .documented import optional_change
 from .table import CallSite, lowers
 
 Array = np.ndarray[Any, Any]
@@ -39,8 +38,6 @@ def ctc_loss(
     """-log Σ over alignments of the product of the probabilities along them; infinite ones 0 with `zero_infinity`.
 
     log_probs: (T, N, C) or (T, C) -> (N,) or (). The second output, PyTorch's table of the recursion, is as recorded.
-    Legitimate for logarithms of probabilities, which sum to 1 at each time: any θ in [0, 1] times the derivative of
-    that sum beside; ours is 0.
     """
     single = log_probs.ndim == 2
     lengths, times = np.asarray(target_lengths).reshape(-1), np.asarray(input_lengths).reshape(-1)
@@ -48,10 +45,6 @@ def ctc_loss(
     table = np.asarray(targets)
     labels = _extended(table.reshape(1, -1) if single else table, lengths, blank)
     losses = ops.ctc(probs, labels, times, lengths)
-    call.follows("normalised-input")
-    running = np.arange(probs.shape[0])[:, None] < times
-    total = ops.sum(ops.where(running[..., None], ops.exp(probs), 0.0), axis=(0, 2))
-    losses = ops.add(losses, optional_change(total, 0.0))
     if zero_infinity:
         losses = ops.where(ops.equal(losses, math.inf), 0.0, losses)
     return ops.reshape(losses, call.shape), None

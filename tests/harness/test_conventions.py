@@ -22,12 +22,7 @@ def under_no_grad(x):
     return square * x
 
 
-def unnormalised(x):
-    return F.ctc_loss(x, torch.tensor([[1]]), torch.tensor([2]), torch.tensor([1]))
-
-
 CASES = {
-    "normalised-input": (unnormalised, [[[-1.0, -2.0]], [[-0.5, -1.5]]], ("R",)),
     "padding-idx": (lambda w: F.embedding(PADDED, w, padding_idx=0), [[1.0], [2.0], [3.0]], ("R", "F", "RR")),
     "gradient-by-frequency": (lambda w: F.embedding(PADDED, w, scale_grad_by_freq=True), [[1.0], [2.0]], ("R",)),
     "repeated-indices": (lambda s: torch.zeros(3, dtype=s.dtype).scatter(0, TWICE, s), [1.0, 2.0, 3.0], ("R", "F")),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
+from random import Random
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from gradwitness.reference_engine.registry import ELEMENTWISE, PRIMITIVES
 from hypothesis import HealthCheck, find, given, settings
 
 QUICK = settings(max_examples=2000, database=None, deadline=None, suppress_health_check=list(HealthCheck))
-DRAWN = 300
+DRAWN = 500
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +111,7 @@ def test_operands_broadcast_in_both_directions(drawn):
 def test_expressions_are_elementwise_and_have_few_inputs():
     for c in draw_cases(expressions(), 60, seed=2):
         assert all(PRIMITIVES[e.primitive].kind == ELEMENTWISE for e in c.program.equations)
-        assert len(c.inputs) <= 4  # three, and one more where an operation needs an array of its own
+        assert len(c.inputs) <= 6  # three, and one more for each operation that needs an array of its own
 
 
 def test_networks_hold_every_layer_and_two_samples_at_least():
@@ -126,14 +127,14 @@ def test_long_programs_hold_thousands_of_entries():
 
 @pytest.mark.parametrize("name", ["sinh", "prod"])
 def test_a_program_that_needs_an_operation_shrinks_to_it_alone_at_one(name):
-    case = find(programs(fewest=1), lambda c: name in c.primitives, settings=QUICK)
+    case = find(programs(fewest=1), lambda c: name in c.primitives, settings=QUICK, random=Random(0))
     assert case.primitives == [name]
     assert case.elements == 1 and case.inputs[0].reshape(-1).tolist() == [1.0]
 
 
 @pytest.mark.parametrize("name", ["softmax", "matmul", "conv"])
 def test_operations_that_need_shapes_shrink_to_few_equations_of_few_entries(name):
-    case = find(programs(fewest=1), lambda c: name in c.primitives, settings=QUICK)
+    case = find(programs(fewest=1), lambda c: name in c.primitives, settings=QUICK, random=Random(0))
     assert case.operations <= 4 and case.elements <= 4
 
 
