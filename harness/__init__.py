@@ -1,4 +1,4 @@
-"""The comparison: generate, record, run, judge, localise, audit. Names are loaded on first use, since torch takes two seconds."""
+"""The comparison: generate, record, run, judge, localise. Names load on first use, since torch takes two seconds."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

@@ -1,5 +1,4 @@
-"""Calibration of the judge on generated programs: how far right answers lie from the witness, and whether faults are
-seen.
+"""Calibration of the judge on generated programs: how far right answers lie, and whether planted faults are seen.
 
 A block draws its programs from its own seed, so that the counts do not depend on the number of workers.
 """

@@ -1,6 +1,4 @@
-"""A campaign: units of work on worker processes with time limits, collected into one frame, findings and a report. It
-never raises on a difference.
-"""
+"""A campaign: units of work on worker processes with time limits, collected into one frame, findings and a report."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""The command line: one word each. Exit codes: 0 nothing new, 1 something differs that is not known, 2 misuse, 3 an
-internal fault.
-"""
+"""The command line. Exit codes: 0 nothing new, 1 something new differs, 2 misuse, 3 an internal fault."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Findings: what differs, grouped by operation, mode and runner, each with its smallest case and a script that proves
-it.
-"""
+"""Findings: what differs, grouped by operation, mode and runner, each with its smallest case and its script."""
 
 from __future__ import annotations
 

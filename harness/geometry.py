@@ -1,6 +1,4 @@
-"""Where the entries of a strided tensor lie in its storage: shape, stride and offset as positions, and whether two
-tensors touch.
-"""
+"""Where the entries of a strided tensor lie in its storage, and whether two tensors share any of it."""
 
 from __future__ import annotations
 

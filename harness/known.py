@@ -1,6 +1,4 @@
-"""Known issues: findings that are understood. They are still compared and reported, in a section of their own; only new
-ones fail a run.
-"""
+"""Known issues: findings that are understood, still compared and reported; only new ones fail a run."""
 
 from __future__ import annotations
 

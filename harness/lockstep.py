@@ -1,6 +1,4 @@
-"""A real network in lock step: a two-layer classifier on scikit-learn's digits, trained in both engines from the same
-start.
-"""
+"""A real network in lock step: a two-layer classifier on scikit-learn's digits, trained in both engines."""
 
 from __future__ import annotations
 

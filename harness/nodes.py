@@ -1,6 +1,4 @@
-"""The autograd graph of a run: its nodes, their adjoints as PyTorch computed them, and the recorded calls each stands
-for.
-"""
+"""The autograd graph of a run: its nodes, their adjoints, and the recorded calls that each stands for."""
 
 from __future__ import annotations
 

@@ -58,7 +58,8 @@ def _subject(entry: Entry, sample: Any, seed: int) -> Subject:
         leaf = flat[i].detach().requires_grad_() if flat[i].layout != torch.strided else _leaf(flat[i])
         leaves.append(leaf)
     finish = sample.output_process_fn_grad
-    # PyTorch's own statement of which inputs the operation is defined on: symmetric, triangular, unmasked entries alone.
+    # PyTorch's own statement of which inputs the operation is defined on: symmetric, triangular, unmasked entries
+    # alone.
 
     def call(*tensors: torch.Tensor) -> Any:
         filled = [a.detach() if isinstance(a, torch.Tensor) and a.is_floating_point() else a for a in flat]

@@ -27,8 +27,14 @@ Integer = Callable[[int, int], int]
 LENGTHS = (1, 1, 2, 2, 2, 2, 3, 3, 3, 4, 5)
 LONG = (1, 2, 3, 4, 10, 16, 24, 33)
 ENTRYWISE = 6  # arrays up to this size are drawn number by number, so that each number shrinks by itself
-LITERAL = 24  # a constant of the program has at most this many entries, since it is written out as a literal
+LITERAL = 24  # a constant of the program has at most this many entries, since it is written out as a literal,
+MOST_LITERAL = 64  # or this many where the program has all the inputs it may have
 HUGE = 1e36  # greatest value in programs with inputs of 1e30; float32 still holds it
+# Operations that meet -inf in real models (masked attention and what moves masks about), where limits are agreed on.
+MASKED = frozenset(
+    "softmax log_softmax logsumexp where maximum minimum max exp sigmoid add reshape transpose concat stack "
+    "slice".split()
+)
 RECENT = 4  # how far back an operand is looked for
 
 
@@ -70,8 +76,8 @@ class Pool:
         if nonfinite:
             self.kinds = (contents.simple, contents.dense, contents.nonfinite)
         self.empties = flavour == 17
-        self.infinite = flavour == 18 or nonfinite
-        self.greatest = math.inf if self.infinite else HUGE if flavour == 19 else self.limits.magnitude
+        self.masks = False  # whether the operation under way may meet -inf
+        self.greatest = HUGE if flavour == 19 else self.limits.magnitude
         self.seed = 0
         self.theme = 2 + integer(0, 2)  # the n of the ambiguous shapes (n, n) and (n, n, n)
 
@@ -113,21 +119,22 @@ class Pool:
 
     # -- values ---------------------------------------------------------------------------------------------------
 
-    def begin(self, seed: int) -> None:
+    def begin(self, operation: str, seed: int) -> None:
         """Start an operation: what it needs and finds no value for is made from `seed`, without further draws.
 
         So the number of draws of an operation hardly depends on what came before, and hypothesis can delete what came
         before. A small seed makes small arrays of simple numbers.
         """
         self.seed = seed
+        self.masks = operation in MASKED
 
     def array(self, min_ndim: int = 0, max_ndim: int = 4, domain: str = "real") -> Tracer:
         """An existing value with that many axes in the domain, or a new one."""
         place = self.integer(0, 8 * RECENT - 1)
         if place >= 7 * RECENT:
             return self.fresh(self._shape(min_ndim, max_ndim), domain)
-        near = [v for v in self._newest() if min_ndim <= v.ndim <= max_ndim]
-        usable = [v for v in near if contents.inside(domain, v.value)]
+        near = [v for v in self._newest() if min_ndim <= v.ndim <= max_ndim and self._inside("real", v)]
+        usable = [v for v in near if self._inside(domain, v)]
         if usable:
             return self.take(usable, place)
         if near and self.seed % 3 == 2:
@@ -140,12 +147,12 @@ class Pool:
         place = self.integer(0, 4 * RECENT - 1)
         if place >= 3 * RECENT:
             return self.fresh(shape, domain)
-        near = [v for v in self._newest() if v.shape == shape and contents.inside(domain, v.value)]
+        near = [v for v in self._newest() if v.shape == shape and self._inside(domain, v)]
         if near:
             return self.take(near, place)
         if self.limits.reshapes and self.seed % 2 == 1:
             size = math.prod(shape)
-            near = [v for v in self._newest() if v.size == size > 1 and contents.inside(domain, v.value)]
+            near = [v for v in self._newest() if v.size == size > 1 and self._inside(domain, v)]
             if near:
                 return ops.reshape(self.take(near, place), shape)  # type: ignore[no-any-return]
         return self._made(lambda pool: pool.fresh(shape, domain))
@@ -155,7 +162,7 @@ class Pool:
         place = self.integer(0, 4 * RECENT - 1)
         if place >= 3 * RECENT:
             return self.fresh(self._against(shape), "real")
-        near = [v for v in self._newest() if self._fits(v.shape, shape)]
+        near = [v for v in self._newest() if self._fits(v.shape, shape) and self._inside("real", v)]
         if near:
             return self.take(near, place)
         return self._made(lambda pool: pool.fresh(pool._against(shape), "real"))
@@ -164,7 +171,7 @@ class Pool:
         """A new array: an input, or now and then a constant."""
         x = contents.into(domain, self._contents(shape))
         full = len(self.builder.inputs) >= self.limits.inputs
-        if self.builder.inputs and x.size <= LITERAL and (full or self.chance(6)):
+        if self.builder.inputs and x.size <= (MOST_LITERAL if full else LITERAL) and (full or self.chance(6)):
             return self.builder.lift(x)
         tracer = self.builder.input(x.shape, value=x)
         return tracer
@@ -212,10 +219,18 @@ class Pool:
         value = r.value  # computed here, so that an operation that fails does so before it is kept
         if r.dtype.kind != "f" or not r.size or self.nonfinite:
             return ""
+        if self.masks:
+            value = np.where(np.isneginf(value), 0.0, value)
         greatest = np.max(np.abs(value))
-        if np.isnan(greatest) or (np.isinf(greatest) and not self.infinite):
+        if not np.isfinite(greatest):
             return "not finite"
         return "" if greatest <= self.greatest else "too large"
+
+    def _inside(self, domain: str, v: Tracer) -> bool:
+        """Whether the operation under way may take this value."""
+        if not contents.inside(domain, v.value):
+            return False
+        return self.masks or self.nonfinite or bool(np.isfinite(v.value).all())
 
     def _newest(self) -> list[Tracer]:
         """Unused values first, newest first, then the others."""
@@ -273,6 +288,8 @@ class Pool:
 
     def _contents(self, shape: Shape) -> np.ndarray[Any, Any]:
         kind = self.choice(self.kinds)
+        if kind is contents.masked and not self.masks:
+            kind = contents.dense
         size = math.prod(shape)
         if kind is contents.simple and size <= ENTRYWISE:
             return np.array([self.choice(contents.SIMPLE) for _ in range(size)], dtype=np.float64).reshape(shape)

@@ -1,5 +1,4 @@
-"""`repro.py`: a script that imports torch and math alone, asks torch for one derivative, and holds it against the
-right number.
+"""`repro.py`: a script that imports torch and math alone and holds one derivative against the right value.
 
 The right number is the witness's, written as a literal; torch's autograd has no part in it. Exit codes of a script: 1
 after printing two values that differ by more than rounding explains, 0 when they agree, 2 when it cannot run.

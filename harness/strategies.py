@@ -86,7 +86,7 @@ def _operation(draw: Any, pool: Pool, options: Sequence[tuple[str, Step]], enoug
     if number < stops and enough:
         return None
     name, step = options[max(0, number - stops)]
-    pool.begin(draw(_integers(0, 9999)))
+    pool.begin(name, draw(_integers(0, 9999)))
     try:
         with np.errstate(all="ignore"):
             return int(pool.keep(step(pool), name))

@@ -1,6 +1,4 @@
-"""Units of work of a campaign: one op_db entry, or one block of generated programs. Each runs in a worker process and
-returns plain data.
-"""
+"""Units of work of a campaign, each run in a worker process: one op_db entry, or one block of generated programs."""
 
 from __future__ import annotations
 

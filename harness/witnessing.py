@@ -1,5 +1,4 @@
-"""From a recording to the witness's program: every call that the differentiated values reach is lowered once, into one
-trace.
+"""From a recording to the witness's program: every call that matters is lowered once, into one trace.
 
 What PyTorch held fixed is fixed here too: results of integer and Boolean operations, random numbers, detached values,
 and what ran with gradients switched off.

@@ -78,7 +78,9 @@ def mean_dim(call: CallSite, x: Any, dim: Any = None, keepdim: bool = False, *, 
 
 
 def axes(dim: Any, x: Any) -> Any:
-    """PyTorch's `dim` (None, empty list, number, list) as our axis argument; a 0-d tensor has none, though PyTorch takes 0 and -1."""
+    """PyTorch's `dim` (None, empty list, number, list) as our axis argument; a 0-d tensor has none, though PyTorch
+    takes 0 and -1.
+    """
     if x.ndim == 0 or dim is None or (isinstance(dim, (list, tuple)) and len(dim) == 0):
         return None
     return tuple(dim) if isinstance(dim, (list, tuple)) else dim

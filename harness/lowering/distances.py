@@ -1,6 +1,4 @@
-"""Lowerings of norms and distances. At the zero vector a norm has a kink; the choice of least norm is a zero
-gradient.
-"""
+"""Lowerings of norms and distances, which have a kink at the zero vector."""
 
 from __future__ import annotations
 

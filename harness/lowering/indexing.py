@@ -1,6 +1,4 @@
-"""Lowerings of reading and writing at integer or Boolean indices along whole axes: x[index], index_put, index_select,
-masks.
-"""
+"""Lowerings of reading and writing at integer or Boolean indices along whole axes."""
 
 from __future__ import annotations
 

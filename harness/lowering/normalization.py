@@ -1,6 +1,4 @@
-"""Lowerings of normalisations: batch, layer, group and RMS norm, with the statistics that the kernels return beside
-the result.
-"""
+"""Lowerings of normalisations: batch, layer, group and RMS norm, with the statistics their kernels return."""
 
 from __future__ import annotations
 

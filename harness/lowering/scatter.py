@@ -1,6 +1,4 @@
-"""Lowerings of gather, scatter and its reductions, and segment_reduce: each entry of the result reduces a group of
-entries.
-"""
+"""Lowerings of gather, scatter with its reductions, and segment_reduce."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Lowerings of parts, copies of views, diagonals, joining, turning and repeating: data movement, and writes into a
-part of a tensor.
-"""
+"""Lowerings of data movement: parts, diagonals, joining, turning, repeating, and writes into a part."""
 
 from __future__ import annotations
 

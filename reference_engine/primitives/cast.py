@@ -1,4 +1,4 @@
-"""`cast`: a value stored in another precision. The number is the same to the witness; where it is rounded, it rounds once."""
+"""`cast`: a value stored in another precision; the same number to the witness, rounded once where it is shorter."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Cholesky, LU and QR factors. A result of two factors is packed into one array, so that its rounding is declared
-entry by entry.
-"""
+"""Cholesky, LU and QR factors; two factors are packed into one array."""
 
 from __future__ import annotations
 

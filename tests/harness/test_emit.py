@@ -1,6 +1,4 @@
-"""Programs as PyTorch source and as scripts: the same values, in every precision, and exit codes that can be
-trusted.
-"""
+"""Programs as PyTorch source and as scripts: the same values, and exit codes that can be relied on."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Comparing generated programs: right programs agree, faults are found, traced to their operation and cut to the
-smallest.
-"""
+"""Comparing generated programs: right ones agree, faults are found, traced and cut down."""
 
 from __future__ import annotations
 

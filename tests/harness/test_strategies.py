@@ -132,7 +132,7 @@ def test_a_program_that_needs_an_operation_shrinks_to_it_alone_at_one(name):
     assert case.elements == 1 and case.inputs[0].reshape(-1).tolist() == [1.0]
 
 
-@pytest.mark.parametrize("name", ["softmax", "matmul", "conv"])
+@pytest.mark.parametrize("name", ["softmax", "cumprod"])
 def test_operations_that_need_shapes_shrink_to_few_equations_of_few_entries(name):
     case = find(programs(fewest=1), lambda c: name in c.primitives, settings=QUICK, random=Random(0))
     assert case.operations <= 4 and case.elements <= 4

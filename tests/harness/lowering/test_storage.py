@@ -1,6 +1,4 @@
-"""In-place writes and views that share storage: the run renamed to single assignment has the derivative of what was
-computed.
-"""
+"""In-place writes and views that share storage have the derivative of what was computed."""
 
 import numpy as np
 import pytest

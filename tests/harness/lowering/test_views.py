@@ -1,6 +1,4 @@
-"""Lowerings of views, joins and writes into parts: which entry goes where, told by its number, and who gets its
-derivative.
-"""
+"""Lowerings of views, joins and writes into parts: which entry goes where, told by its number."""
 
 import numpy as np
 import pytest
