@@ -21,6 +21,7 @@ from .judging import REAL_PART, Judgement, Question, judge, worst
 from .local import LocalVerdict, judge_node, judge_values
 from .modes import ask_torch, reference
 from .nodes import Node, nodes_of, run_backward
+from .one_sided import hold_against_one_sided
 from .plans import started
 from .preserving import random_state, untouched
 from .recording import Recording, capture, to_numpy
@@ -203,9 +204,13 @@ def _globally(
         answers.append(np.zeros(recording.variables[v].value.shape) if g is None else to_numpy(g))
     nan = any(np.isnan(recording.variables[v].value).any() for v in used)
     undefined = any(np.isnan(recording.variables[v].value).any() for v, _ in outputs)
-    judgements = dict(
-        zip(used, judge(Question(plan, given, answers, dtype, lossy, nan, subject.seed, undefined)), strict=True)
-    )
+    question = Question(plan, given, answers, dtype, lossy, nan, subject.seed, undefined)
+    judged = judge(question)
+    if not seen.followed:
+        t = _draw([recording.variables[v].value.shape for v in used], subject.seed)
+        count = len(used)
+        hold_against_one_sided(judged, question, program, inputs[:count], inputs[count:], t, "R", seen.values)
+    judgements = dict(zip(used, judged, strict=True))
     gone = dict(zip(used, missing, strict=True))
     for name, v in zip(subject.names, wrt, strict=True):
         j = judgements.get(v, Judgement("agree", note="not used by the callable"))
@@ -217,6 +222,12 @@ def _globally(
         if j.verdict == "mismatch" and found.culprit is None:
             found.culprit = Culprit("end to end", "", 0, j.entry, j.torch_value, j.reference)
     del local
+
+
+def _draw(shapes: Sequence[Any], seed: int) -> list[Any]:
+    """Standard normal arrays."""
+    rng = np.random.default_rng(seed)
+    return [rng.standard_normal(s) for s in shapes]
 
 
 def _coarsest(subject: Subject, recording: Recording, seen: Witnessed) -> str:
@@ -307,7 +318,10 @@ def compare_forward_modes(subject: Subject, rows: Rows, mode: str) -> Found:
     question.dtype = REAL_PART.get(held := _coarsest(subject, recording, seen), held)
     question.input_is_nan = any(np.isnan(x).any() for x in numbers[0])
     question.outside_domain = any(np.isnan(recording.variables[recording.outputs[i]].value).any() for i in wanted)
-    for name, j in zip(names, judge(question), strict=True):
+    judged = judge(question)
+    if not relied:
+        hold_against_one_sided(judged, question, program, numbers[0], [], numbers[1], mode, seen.values)
+    for name, j in zip(names, judged, strict=True):
         follow(j, relied)
         rows.judged(j, **common, wrt=name, seconds=time.perf_counter() - start)
         if j.verdict == "mismatch" and found.culprit is None:

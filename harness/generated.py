@@ -17,15 +17,14 @@ from hypothesis.strategies import SearchStrategy
 
 from ..reference_engine.errors import EngineError
 from ..reference_engine.evaluate import Plan, arguments_of
-from ..reference_engine.generalized import meets_kink
 from ..reference_engine.program import Equation, Program
-from ..reference_engine.registry import FLOAT, PRIMITIVES
+from ..reference_engine.registry import PRIMITIVES
 from ..reference_engine.rounding import UNIT_ROUNDOFF
 from .comparing import Found, Subject, TheirsRaised, compare_reverse
 from .drawn import Case, depends
 from .emit import compiled, emit, spelled
-from .judging import Judgement, Question, judge, worst
-from .one_sided import WRONG_SUM, wrong_sums
+from .judging import judge, worst
+from .one_sided import hold_against_one_sided
 from .recording import capture
 from .result import Culprit
 from .rows import Rows
@@ -128,24 +127,9 @@ def _whole(case: Case, rows: Rows, mode: str, dtype: str, seed: int, start: floa
     question.input_is_nan = any(np.isnan(x).any() for x in case.inputs)
     forward = mode in ("F", "FF")
     judgements = judge(question)
-    _one_sided(case, d, mode, question, judgements)
+    hold_against_one_sided(judgements, question, program, case.inputs, d.c, d.t, mode)
     for i, j in enumerate(judgements):
         rows.judged(j, **common, wrt=f"output {i}" if forward else f"x{i}", seconds=time.perf_counter() - start)
-
-
-def _one_sided(case: Case, d: Directions, mode: str, question: Question, judgements: list[Judgement]) -> None:
-    """Legitimate answers at kinks become mismatches where the whole program has a derivative, and they are not it."""
-    program = case.program
-    if mode not in ("R", "F") or any(j.verdict not in ("agree", "convention") for j in judgements):
-        return
-    if any(v.dtype != FLOAT for v in program.inputs) or not meets_kink(question.plan, question.given):
-        return
-    for j, (wrong, found, right) in zip(
-        judgements, wrong_sums(program, case.inputs, d.c, d.t, mode, question.answers), strict=True
-    ):
-        if wrong:
-            j.verdict, j.note, j.z = "mismatch", WRONG_SUM, np.inf
-            j.torch_value, j.reference = found, right
 
 
 def _said(error: BaseException) -> str:

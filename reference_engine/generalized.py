@@ -6,7 +6,7 @@ weights gives the other members of the set. Source: Clarke, Optimization and Non
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -198,12 +198,16 @@ ONE_SIDED: dict[str, OneSided] = {
 BESIDE = 2.0**-30
 
 
-def directional(program: Program, inputs: Sequence[Any], tangents: Sequence[Any]) -> list[Array]:
+def directional(
+    program: Program, inputs: Sequence[Any], tangents: Sequence[Any], known: Mapping[Variable, Any] | None = None
+) -> list[Array]:
     """f'(x; t), the limit of (f(x + h t) - f(x))/h for h → 0+, of every output; it exists at kinks too.
 
-    tangents: one for each float input, of its shape. Pushed through equation by equation, at a kink by the one-sided
-    rule of the operation, so no choice is left open: relu(x) - relu(-x) at 0 gives t, where the choice 0 for both gives
-    0. At a jump (floor, comparisons) it is 0. Raises ShapeError where the tangents do not fit.
+    tangents: one for each float input, of its shape. known: numbers that some variables are taken to have, whatever
+    the program computes for them (recorded ones, which decide on which side of a kink they are). Pushed through
+    equation by equation, at a kink by the one-sided rule of the operation, so no choice is left open: relu(x) -
+    relu(-x) at 0 gives t, where the choice 0 for both gives 0. At a jump (floor, comparisons) it is 0. Raises
+    ShapeError where the tangents do not fit.
     """
     wanted = [i for i, v in enumerate(program.inputs) if v.dtype == FLOAT]
     shapes = [program.inputs[i].shape for i in wanted]
@@ -220,6 +224,8 @@ def directional(program: Program, inputs: Sequence[Any], tangents: Sequence[Any]
             arguments = [np.asarray(values[v]) for v in e.inputs]
             results = PRIMITIVES[e.primitive].forward(*arguments, **e.params)
             values.update(zip(e.outputs, results if isinstance(results, tuple) else (results,), strict=True))
+            if known:
+                values.update({v: np.asarray(known[v]) for v in e.outputs if v in known})
             if not moving.keys().isdisjoint(e.inputs):
                 ts = [moving.get(v) for v in e.inputs]
                 moving.update(zip(e.outputs, _push(e, arguments, ts), strict=True))

@@ -87,11 +87,11 @@ def flash_attention(
     attn_mask: Any = None,
     scale: Any = None,
 ) -> Any:
-    """softmax(s q kᵀ + mask) v, and log Σ exp of the scores; s = 1/√(last axis of q) unless given.
+    """softmax(s q kᵀ + mask) v; s = 1/√(last axis of q) unless given. The second output is PyTorch's own note for its
+    backward, as recorded.
 
-    q: (…, n, e), k: (…, m, e), v: (…, m, f) -> (…, n, f), (…, n). Causal: row i sees columns j ≤ i. Heads of k and v
-    may be shared
-    by several of q.
+    q: (…, n, e), k: (…, m, e), v: (…, m, f) -> (…, n, f). Causal: row i sees columns j ≤ i. Heads of k and v may be
+    shared by several of q. A row that is masked altogether is 0.
     """
     heads = q.shape[1]
     if k.shape[1] != heads:
@@ -104,4 +104,4 @@ def flash_attention(
             scores = ops.where(np.broadcast_to(attn_mask, scores.shape), scores, -np.inf)
         else:
             scores = scores + attn_mask
-    return ops.matmul(_safe(scores, -1), v), ops.logsumexp(scores, axis=-1)
+    return ops.matmul(_safe(scores, -1), v), None
