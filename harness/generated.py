@@ -66,10 +66,16 @@ def draw_cases(strategy: SearchStrategy[Case], count: int, seed: int) -> list[Ca
 
 
 def in_precision(case: Case, dtype: str) -> Case:
-    """The case with inputs that `dtype` holds exactly."""
+    """The case with inputs and constants that `dtype` holds exactly."""
     if dtype == "float64":
         return case
-    return Case(case.program, tuple(x.astype(dtype).astype(np.float64) for x in case.inputs), case.left_out)
+
+    def rounded(x: Any) -> Any:
+        return np.asarray(x).astype(dtype).astype(np.float64) if np.asarray(x).dtype.kind == "f" else x
+
+    p = case.program
+    program = Program(p.inputs, {v: rounded(c) for v, c in p.constants.items()}, p.equations, p.outputs, p.name)
+    return Case(program, tuple(rounded(x) for x in case.inputs), case.left_out)
 
 
 def subject_of(case: Case, dtype: str, seed: int) -> Subject:
