@@ -188,6 +188,13 @@ def _compare(question: Question, exact: list[Array], answers: list[Array], sampl
     return results
 
 
+def rounding_of(question: Question) -> list[Array]:
+    """How far rounding moves each output of the question: magnified noise, and noise of one roundoff for decisions."""
+    linear = _spreads(question, question.plan, question.given, SAMPLES)[1]
+    jumps = _spreads(question, question.plan, question.given, SAMPLES, magnified=1.0)[1]
+    return [np.maximum(s, j) for s, j in zip(linear, jumps, strict=True)]
+
+
 def errors(t: Array, y: Array, s: Array, dtype: str) -> tuple[Array, Array]:
     """(z, absolute error) entry by entry; z is inf for an error on zero spread and for NaN or Inf against a number, NaN
     where the witness has none or where the derivative is infinite and PyTorch has none.

@@ -14,7 +14,7 @@ import numpy as np
 from ..reference_engine.generalized import directional, meets_kink
 from ..reference_engine.program import Program, Variable
 from ..reference_engine.registry import FLOAT
-from .judging import Judgement, Question
+from .judging import THRESHOLD, Judgement, Question, rounding_of
 
 WRONG_SUM = "legitimate choices, wrong sum"
 # One-sided derivatives of operations without a one-sided rule are taken 2^-30 beside the kink, so they are exact to
@@ -47,8 +47,12 @@ def hold_against_one_sided(
     if not meets_kink(question.plan, question.given):
         return
     found = wrong_sums(program, inputs, c, t, mode, question.answers, known)
-    for j, (wrong, number, right) in zip(judgements, found, strict=True):
-        if wrong:
+    if not any(wrong for wrong, *_ in found):
+        return
+    spreads = rounding_of(question)
+    for i, (j, (wrong, number, right)) in enumerate(zip(judgements, found, strict=True)):
+        moved = np.max(spreads[i], initial=0.0) if mode == "F" else np.sum(spreads[i] * np.abs(t[i]))
+        if wrong and abs(number - right) > THRESHOLD * moved:
             j.verdict, j.note, j.z = "mismatch", WRONG_SUM, np.inf
             j.torch_value, j.reference = number, right
 

@@ -75,8 +75,8 @@ def _length(
 class Noise:
     """An observer for `Plan.observe` that disturbs every result as rounding in `dtype` would, `magnified` times."""
 
-    def __init__(self, dtype: str, rng: np.random.Generator) -> None:
-        self.magnified = MAGNIFIED.get(dtype, 1.0)
+    def __init__(self, dtype: str, rng: np.random.Generator, magnified: float | None = None) -> None:
+        self.magnified = MAGNIFIED.get(dtype, 1.0) if magnified is None else magnified
         self.u = UNIT_ROUNDOFF[dtype] * self.magnified
         # Below the normal range a result is rounded to a multiple of the smallest number, whatever its size.
         self.smallest = SMALLEST[dtype] * self.magnified
@@ -100,19 +100,27 @@ class Noise:
 
 
 def spread(
-    plan: Plan, given: Sequence[Any], dtype: str, *, samples: int = 16, seed: int = 0, under: Observer | None = None
+    plan: Plan,
+    given: Sequence[Any],
+    dtype: str,
+    *,
+    samples: int = 16,
+    seed: int = 0,
+    under: Observer | None = None,
+    magnified: float | None = None,
 ) -> tuple[list[Array], list[Array]]:
     """Exact outputs, and the root mean square by which rounding in `dtype` moves them.
 
     plan, given: as for Plan.run. samples: m, number of disturbed runs. under: an observer for `Plan.observe` that
-    changes results before they are disturbed (another choice at a kink). Returns two lists of arrays with the shapes of
-    the outputs; the unit is that of the outputs. Where a disturbed run is not finite and the exact one is, the spread
-    is inf.
+    changes results before they are disturbed (another choice at a kink). magnified: how much larger the noise is made,
+    and the spread smaller; 1 where a decision may turn with the rounding, which is not linear in it. Returns two lists
+    of arrays with the shapes of the outputs; the unit is that of the outputs. Where a disturbed run is not finite and
+    the exact one is, the spread is inf.
     """
     exact = [np.asarray(y) for y in (plan.run(given) if under is None else plan.observe(given, under))]
     moved = [np.zeros(y.shape) for y in exact]  # root of the sum of squares, which may lie below the smallest float
     rng = np.random.default_rng(seed)
-    noise = Noise(dtype, rng)
+    noise = Noise(dtype, rng, magnified)
     disturb: Observer = noise if under is None else lambda p, e, xs, r: noise(p, e, xs, under(p, e, xs, r))
     with np.errstate(all="ignore"):
         for _ in range(samples):
