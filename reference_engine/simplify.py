@@ -17,8 +17,8 @@ def simplify(program: Program, keep: Collection[Variable] = ()) -> Program:
 
     Variables keep their identity, so values known for the original are values of the result. Equations that make a
     choice at a kink are merged only with the same choice (same site). keep: variables whose values are given. They only
-    give way to one another, since other values would be computed; and a repeated computation is not replaced by a given
-    value, since it rounds anew.
+    give way to one another, since other values would be computed; and a computation that rounds is not taken for another
+    one, since each rounds anew.
     """
     replaced: dict[Variable, Variable] = {}
     seen: dict[Any, tuple[Variable, ...]] = {}
@@ -33,7 +33,7 @@ def simplify(program: Program, keep: Collection[Variable] = ()) -> Program:
             continue
         key = (e.primitive, inputs, tuple(sorted(e.params.items())) if e.params else ())
         known = seen.get(key)
-        if known is not None and all((v in keep) == (w in keep) for v, w in zip(e.outputs, known, strict=True)):
+        if known is not None and (not keep or _same_rounding(e, known, keep)):
             replaced.update(zip(e.outputs, known, strict=True))
             continue
         equation = e if inputs == e.inputs else Equation(e.primitive, inputs, e.params, e.outputs, e.site)
@@ -51,6 +51,12 @@ def simplify(program: Program, keep: Collection[Variable] = ()) -> Program:
     live.reverse()
     constants = {v: c for v, c in program.constants.items() if v in alive}
     return Program(program.inputs, constants, tuple(live), outputs, program.name)
+
+
+def _same_rounding(e: Equation, known: tuple[Variable, ...], keep: Collection[Variable]) -> bool:
+    """Whether the outputs of `e` are those known also in how they are rounded: given both, or nothing rounds."""
+    given = [(v in keep, w in keep) for v, w in zip(e.outputs, known, strict=True)]
+    return all(a == b for a, b in given) and (all(a for a, _ in given) or PRIMITIVES[e.primitive].ulps == 0.0)
 
 
 def _is(constant: Any, number: float) -> bool:
