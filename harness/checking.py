@@ -48,6 +48,18 @@ def check(
     parameters, .grad, buffers, train flags and random state are as before. Raises UsageError for arguments that are
     not accepted; what `fn` itself raises becomes a row with verdict `raised`.
     """
+    modes, runners, dtypes = _several(modes), _several(runners), None if dtypes is None else _several(dtypes)
+    wrt = [wrt] if isinstance(wrt, (int, str)) else wrt
+    if not modes or not runners or dtypes == ():
+        raise UsageError(
+            f"check: modes={modes!r}, runners={runners!r}, dtypes={dtypes!r}; accepted is at least one of each. "
+            "Name one, or leave the argument out."
+        )
+    if isinstance(inputs, list):
+        raise UsageError(
+            "check: inputs is a list; accepted is a tensor or a tuple of arguments. Pass tuple(inputs), or "
+            "([...],) to a callable that takes a list."
+        )
     for mode in modes:
         accepted_mode(mode)
     for runner in runners:
@@ -95,6 +107,11 @@ def check(
     _name_known(rows)
     frame = frame_from_rows(rows.rows)
     return CheckResult(worst(list(frame["verdict"])), frame, culprit, unsupported, exception=exception)
+
+
+def _several(names: Sequence[str]) -> tuple[str, ...]:
+    """One or more names as a tuple; a single string may hold several, separated by commas."""
+    return tuple(n.strip() for n in names.split(",") if n.strip()) if isinstance(names, str) else tuple(names)
 
 
 def assert_gradients(

@@ -241,3 +241,14 @@ def test_strides_and_expanded_inputs_are_kept():
     x, y = normal(3, 4).t(), normal(1, 3, seed=1).expand(4, 3)
     assert check(fn, (x, y)).verdict == "agree"
     assert seen[0] == (x.stride(), y.stride())
+
+
+def test_a_single_name_is_one_name_and_none_at_all_is_refused():
+    wrong = check(lambda x: torch.nn.functional.layer_norm(x, (2,), eps=0.25), normal(2), modes="R,FF")
+    assert set(wrong.frame["mode"]) == {"R", "FF"}
+    assert set(check(torch.sin, normal(3), wrt=0).frame["mode"]) == {"R"}
+    for nothing in ({"modes": ()}, {"modes": ""}, {"dtypes": []}):
+        with pytest.raises(UsageError, match="at least one of each"):
+            check(torch.sin, normal(3), **nothing)
+    with pytest.raises(UsageError, match="inputs is a list"):
+        check(torch.add, [normal(3), normal(3)])
