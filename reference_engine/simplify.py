@@ -17,8 +17,8 @@ def simplify(program: Program, keep: Collection[Variable] = ()) -> Program:
 
     Variables keep their identity, so values known for the original are values of the result. Equations that make a
     choice at a kink are merged only with the same choice (same site). keep: variables whose values are given. They only
-    give way to one another, since other values would be computed; and a computation that rounds is not taken for another
-    one, since each rounds anew.
+    give way to one another, since other values would be computed; and a computation that rounds is not taken for
+    another one, since each rounds anew.
     """
     replaced: dict[Variable, Variable] = {}
     seen: dict[Any, tuple[Variable, ...]] = {}
