@@ -78,7 +78,11 @@ def explanations(case: Case, mode: str, dtype: str, seed: int, only_nan: bool) -
                     found.setdefault(op, Explanation(op, culprit, asked, located.case, note, "", *numbers))
         if found:
             return list(found.values())
-    return list(_zero_times_infinity(case, alone, mode, dtype, seed)) if only_nan else []
+    for asked in (mode, *LOWER[mode]) if only_nan else ():
+        along = list(_zero_times_infinity(case, alone, asked, dtype, seed)) if asked else []
+        if along:
+            return along
+    return []
 
 
 def _differs_weighted(single: Case, mode: str, dtype: str, seed: int) -> Located | None:

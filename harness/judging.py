@@ -272,10 +272,8 @@ def _against_set(
     """Mismatches that lie within the set of generalised derivatives become conventions.
 
     within: filled with the entries of each output that lie inside, or within the spread of our own choice.
-
-    The ends of the set are numbers that rounding moves too: the spread is the widest of our own choice and its ends.
     """
-    from ..reference_engine.generalized import corners, hull
+    from ..reference_engine.generalized import hull
 
     _, own = _spreads(question, question.plan, question.given, SAMPLES)
     for i, (t, y, s) in enumerate(zip(answers, exact, own, strict=True)):
@@ -284,20 +282,32 @@ def _against_set(
     ends = hull(question.plan, question.given, samples=8, seed=question.seed)
     if not any(has_kink for *_, has_kink in ends):
         return
-    there = [_spreads(question, question.plan, question.given, SAMPLES, under)[1] for under in corners()]
+    widest = _at_the_ends(question, question.plan, question.given, own)
     for i, (t, r, (lower, upper, _, has_kink)) in enumerate(zip(answers, results, ends, strict=True)):
         if r.verdict != "mismatch" or t.shape != np.shape(lower) or not has_kink:
             continue
-        s = np.max([np.where(np.isfinite(s[i]), s[i], 0.0) for s in (own, *there)], axis=0)
-        with np.errstate(all="ignore"):
-            slack = THRESHOLD * (s + UNIT_ROUNDOFF[question.dtype] * np.maximum(np.abs(lower), np.abs(upper)))
-            inside = within[i] | ((t >= lower - slack) & (t <= upper + slack))
-        within[i] = inside
-        if inside.all():
+        within[i] = within[i] | _inside(t, lower, upper, widest[i], question.dtype)
+        if within[i].all():
             r.verdict, r.note = (
                 "convention",
                 f"a legitimate choice at a kink: PyTorch {r.torch_value:.6g}, least norm {r.reference:.6g}",
             )
+
+
+def _at_the_ends(question: Question, plan: Plan, given: Sequence[Any], own: list[Array]) -> list[Array]:
+    """Rounding moves the ends of the set of a kink too: the widest spread of our own choice and of them."""
+    from ..reference_engine.generalized import corners
+
+    there = [_spreads(question, plan, given, SAMPLES, under)[1] for under in corners()]
+    finite = [[np.where(np.isfinite(s), s, 0.0) for s in spreads] for spreads in (own, *there)]
+    return [np.max(spreads, axis=0) for spreads in zip(*finite, strict=True)]
+
+
+def _inside(t: Array, lower: Array, upper: Array, s: Array, dtype: str) -> Array:
+    """The entries between the ends of the set, to within the threshold times their spread."""
+    with np.errstate(all="ignore"):
+        slack = THRESHOLD * (s + UNIT_ROUNDOFF[dtype] * np.maximum(np.abs(lower), np.abs(upper)))
+        return np.asarray((t >= lower - slack) & (t <= upper + slack))
 
 
 def _against_lossy(
@@ -321,6 +331,7 @@ def _against_lossy(
     from ..reference_engine.generalized import hull
 
     kinks = hull(plan, given, samples=8, seed=question.seed)
+    widest = _at_the_ends(question, plan, given, spreads) if any(has_kink for *_, has_kink in kinks) else spreads
     for i, (t, r, y, s, right) in enumerate(zip(answers, results, lossy, spreads, exact, strict=True)):
         if r.verdict != "mismatch" or t.shape != y.shape:
             continue
@@ -330,9 +341,7 @@ def _against_lossy(
         unknown = np.isnan(right) | (np.isinf(right) & np.isnan(t))
         if not ((z <= THRESHOLD) | unknown | within.get(i, False)).all() and kinks[i][3]:
             lower, upper, _, _ = kinks[i]
-            with np.errstate(all="ignore"):
-                slack = THRESHOLD * (s + UNIT_ROUNDOFF[question.dtype] * np.maximum(np.abs(lower), np.abs(upper)))
-                within[i] = within.get(i, False) | ((t >= lower - slack) & (t <= upper + slack))
+            within[i] = within.get(i, False) | _inside(t, lower, upper, widest[i], question.dtype)
         if ((z <= THRESHOLD) | unknown | within.get(i, False)).all():
             half = np.sqrt(UNIT_ROUNDOFF[question.dtype])
             r.verdict = "indeterminate" if unknown.any() else "agree" if r.rel_error <= half else "inaccurate"

@@ -67,6 +67,10 @@ atan2 = elementwise(
     np.arctan2,
     lambda y, a, b: _over_radius_squared(a, b, b),
     lambda y, a, b: _over_radius_squared(a, b, negative(a)),
+    lossy=(
+        lambda y, a, b: b / (square(a) + square(b)),
+        lambda y, a, b: negative(a) / (square(a) + square(b)),
+    ),
     torch="atan2",
     source="DLMF 4.24.9 on a/b and its continuation to every quadrant",
     ulps=3.0,
