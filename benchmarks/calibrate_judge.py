@@ -18,7 +18,6 @@ import statistics  # noqa: E402
 import sys  # noqa: E402
 import time  # noqa: E402
 from collections import Counter  # noqa: E402
-from concurrent.futures import ProcessPoolExecutor  # noqa: E402
 from importlib.metadata import version  # noqa: E402
 from multiprocessing import get_context  # noqa: E402
 from pathlib import Path  # noqa: E402
@@ -27,6 +26,7 @@ import numpy as np  # noqa: E402
 from gradwitness.harness.calibrating import BINS, BLOCK, FAULT, KINDS, Tally, calibrate_block  # noqa: E402
 from gradwitness.harness.judging import SAMPLES, SCREENING, THRESHOLD  # noqa: E402
 from gradwitness.harness.strategies import steps  # noqa: E402
+from pebble import ProcessPool  # noqa: E402
 
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "calibration.md"
 QUANTILES = (0.5, 0.9, 0.99, 0.999, 0.9999)
@@ -36,8 +36,8 @@ def run(programs: int, seed: int, workers: int, alarms: Path | None = None) -> T
     """The tally of all blocks, merged in their order; programs of false alarms go to `alarms` as they come."""
     blocks = range((programs + BLOCK - 1) // BLOCK)
     total = Tally()
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), max_tasks_per_child=60) as pool:
-        for done, tally in enumerate(pool.map(calibrate_block, blocks, [seed] * len(blocks)), 1):
+    with ProcessPool(max_workers=workers, max_tasks=60, context=get_context("spawn")) as pool:
+        for done, tally in enumerate(pool.map(calibrate_block, blocks, [seed] * len(blocks)).result(), 1):
             total.add(tally)
             for alarm in tally.alarms:
                 print(alarm, flush=True)

@@ -22,6 +22,7 @@ from .judging import Judgement
 from .known import KnownIssue, load, match
 from .local import judge_node
 from .nodes import Node, nodes_of, run_backward
+from .one_sided import WRONG_SUM
 from .rows import Rows
 from .strategies import expressions, networks, programs
 
@@ -169,6 +170,8 @@ def _known(operation: str, dtype: str, issues: Sequence[KnownIssue]) -> str:
 
 def _explained(case: Case, dtype: str, index: int, j: Judgement, issues: Sequence[KnownIssue]) -> str:
     """The known issues that explain a mismatch of a whole program, or "" if any part of it is not known."""
+    if j.note == WRONG_SUM:
+        return _known(WRONG_SUM, dtype, issues)
     found = explanations(case, "R", dtype, index, not np.isfinite(j.torch_value))
     known = [
         ZERO_TIMES_INFINITY if e.asked == "0" else _known(e.culprit, dtype, issues) or _known(e.op, dtype, issues)

@@ -224,6 +224,18 @@ def _globally(
     del local
 
 
+def _same_numbers(outputs: Sequence[torch.Tensor], recorded: Sequence[torch.Tensor]) -> bool:
+    """Whether the run that was differentiated and the recorded one had the same outputs, bit for bit."""
+    level = torch._C._functorch
+
+    def plain(t: torch.Tensor) -> Any:
+        while level.is_functorch_wrapped_tensor(t):
+            t = level.get_unwrapped(t)
+        return to_numpy(t)
+
+    return all(np.array_equal(plain(a), to_numpy(b), equal_nan=True) for a, b in zip(outputs, recorded, strict=True))
+
+
 def _draw(shapes: Sequence[Any], seed: int) -> list[Any]:
     """Standard normal arrays."""
     rng = np.random.default_rng(seed)
@@ -275,10 +287,13 @@ def compare_forward_modes(subject: Subject, rows: Rows, mode: str) -> Found:
         rows.add(**common, verdict="unsupported", message="complex inputs or outputs are compared in mode R alone")
         return found
 
+    last: list[tuple[torch.Tensor, ...]] = []  # the outputs of the latest run: what it drew at random shows in them
+
     def flat(*tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
         with random_state():
             result = [t for t in tree_flatten(_with_parameters(subject, tensors))[0] if isinstance(t, torch.Tensor)]
-        return tuple(result[i] for i in wanted)
+        last[:] = [tuple(result[i] for i in wanted)]
+        return last[0]
 
     leaves = subject.leaves
     generator = torch.Generator().manual_seed(subject.seed + 1)
@@ -293,11 +308,17 @@ def compare_forward_modes(subject: Subject, rows: Rows, mode: str) -> Found:
     try:
         with untouched(subject.module):
             answers = ask_torch(flat, [x.detach() for x in leaves], c, t, s, mode)
+            same = not recording.draws or _same_numbers(last[0], [recording.torch_outputs[i] for i in wanted])
     except Exception as error:  # PyTorch raised where the witness has an answer: a row, not a crash
         text = " ".join(str(error).split())[:300]
         rows.add(
             **common, verdict="raised", message=f"{type(error).__name__}: {text}", seconds=time.perf_counter() - start
         )
+        return found
+    if not same:
+        text = f"mode {mode} of a run that draws random numbers: under torch.func PyTorch drew others than recorded"
+        found.unsupported[f"mode {mode} of random draws"] = text
+        rows.add(**common, verdict="unsupported", message=text + "; compare it in mode R, or in eval mode")
         return found
     program = seen.program([wrt[i] for i in used], [recording.outputs[i] for i in wanted])
     numbers = [[to_numpy(tensors[i]) for i in used] for tensors in (leaves, t, s)]

@@ -93,6 +93,11 @@ class Recording:
     def operations(self) -> list[str]:
         return sorted({c.qualified for c in self.calls})
 
+    @property
+    def draws(self) -> bool:
+        """Whether the run drew random numbers."""
+        return any(torch.Tag.nondeterministic_seeded in c.func.tags for c in self.calls if c.func is not None)
+
     def program(self) -> Any:
         """The run as the witness reads it: a `Program` from the floating inputs to the floating outputs.
 

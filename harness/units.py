@@ -22,11 +22,8 @@ from .scripts import script_of_call
 from .work import Unit, UnitResult
 
 SECOND_ORDER_SAMPLES = 2  # samples of an entry above order 1, unless asked otherwise
-TRACED = (
-    2  # samples of an entry, mode and verdict that are traced to one operation; the others are rows of the same finding
-)
-LARGEST_SAMPLE = 200_000  # entries of a sample's inputs; above, a comparison would take half a minute; it is named
-LARGEST_SAMPLE = 200_000  # differentiated entries of one op_db sample; larger ones take minutes each
+TRACED = 2  # samples of an entry, mode and verdict that are traced to one operation; others are rows of that finding
+LARGEST_SAMPLE = 200_000  # entries of one op_db sample; above, a comparison takes minutes, and the sample is named
 BLOCK = 20  # generated programs in one block; fixed, so that counts do not depend on the number of workers
 
 
@@ -88,14 +85,6 @@ def _opinfo(unit: Unit, result: UnitResult) -> None:
                 mode="R", verdict="agree", dtype="float64", message="no argument of this sample asks for a gradient"
             )
             result.rows += rows.rows
-            continue
-        entries = sum(t.numel() for t in subject.leaves)
-        if entries > LARGEST_SAMPLE:
-            rows = Rows(f"opinfo/{entry.name}/{number}", op=entry.name, source="opinfo", seed=subject.seed)
-            why = f"a sample of {entries} entries; samples of at most {LARGEST_SAMPLE} are compared"
-            rows.add(mode="R", verdict="unsupported", dtype="float64", message=why)
-            result.rows += rows.rows
-            reasons.add(why)
             continue
         for mode in unit.modes:
             if (

@@ -42,12 +42,14 @@ class Accumulation:
     """How an operation sums: `terms(*xs, **params)` is k, the number of terms of one output; `squares(*xs, **params)`
     is the sum of the squares of those terms; `chain` is how many terms the algorithm adds one after the other.
     `beyond(u, *xs, **params)`, where given, is the part of the error that is not linear in the unit roundoff u: what is
-    left at data where all linear parts vanish."""
+    left at data where all linear parts vanish. `length(*xs, **params)`, where given, is √squares without squaring, for
+    terms whose squares leave the range of float64."""
 
     terms: Callable[..., int]
     squares: Callable[..., Array]
     chain: int = 512
     beyond: Callable[..., Array] | None = None
+    length: Callable[..., Array] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -59,6 +59,8 @@ def _length(
 
     There the sum of squares is formed in long double, whose exponent is wider on x86; elsewhere it stays as it is.
     """
+    if a.length is not None:
+        return np.hypot(size * np.sqrt(own), a.length(*arguments, **params) * np.sqrt(by))
     squares = a.squares(*arguments, **params)
     if np.all((squares > SQUARES_FROM) & (squares < SQUARES_TO)):
         return np.sqrt(size * size * own + squares * by)

@@ -156,7 +156,11 @@ def inner_rounding(moves: Callable[..., Any]) -> Accumulation:
     moves(*xs, **params) is x ∂y/∂x of that intermediate number x, in units of y: an error of one rounding in x moves y
     by that much. Written as a sum of two terms, whose variance 0.16 u² [y² (1 + 2/3) + 2 moves²] is what is wanted.
     """
-    return Accumulation(lambda *xs, **params: 2, lambda *xs, **params: np.square(moves(*xs, **params)))
+    return Accumulation(
+        lambda *xs, **params: 2,
+        lambda *xs, **params: np.square(moves(*xs, **params)),
+        length=lambda *xs, **params: np.abs(moves(*xs, **params)),
+    )
 
 
 def shape_of(variable: Variable) -> tuple[int, ...]:
