@@ -29,6 +29,10 @@ from .result import Culprit
 from .rows import Rows
 from .witnessing import Witnessed, witness
 
+ZERO_TIMES_SLOPE = (
+    "{0} at {1} multiplies an adjoint of 0 by a slope that is infinite or NaN, and 0 · inf is NaN: select its argument "
+    "first (torch.where before and after it), not its result alone"
+)
 PRECISION = ("float64", "float32", "bfloat16", "float16")
 
 
@@ -114,7 +118,7 @@ def compare_reverse(subject: Subject, rows: Rows) -> Found:
     found = Found(
         recording=recording,
         seen=seen,
-        unsupported={recording.calls[i].qualified: why for i, why in seen.unsupported.items()},
+        unsupported=seen.missing,
     )
     local: list[tuple[LocalVerdict, Node | None]] = [(v, None) for v in judge_values(seen, subject.seed)]
     local += [(v, n) for n in nodes for v in judge_node(seen, n, subject.seed)]
@@ -170,8 +174,8 @@ def _globally(
     """One row per leaf for the end-to-end gradient, at PyTorch's own forward values."""
     outputs = [(v, g) for v, g in zip(recording.outputs, c, strict=True) if g is not None and v in seen.tracers]
     used = [v for v in dict.fromkeys(wrt) if v >= 0]
-    if seen.unsupported:
-        text = "; ".join(sorted(set(seen.unsupported.values())))
+    if seen.missing:
+        text = "; ".join(sorted(set(seen.missing.values())))
         for name in subject.names:
             rows.add(
                 mode="R",
@@ -221,7 +225,25 @@ def _globally(
         rows.judged(j, mode="R", quantity="derivative", order=1, wrt=name, dtype=dtype)
         if j.verdict == "mismatch" and found.culprit is None:
             found.culprit = Culprit("end to end", "", 0, j.entry, j.torch_value, j.reference)
-    del local
+            made = _where_nan_starts(local) if np.isnan(j.torch_value) else None
+            if made is not None:
+                file, _, line = made.where.rpartition(":")
+                number = int(line) if line.isdigit() else 0
+                found.culprit = Culprit(made.operation, file, number, j.entry, j.torch_value, j.reference)
+                rows.rows[-1]["message"] = ZERO_TIMES_SLOPE.format(made.operation, made.where or "an unknown line")
+                rows.rows[-1]["culprit"] = made.operation
+
+
+def _where_nan_starts(local: Sequence[tuple[LocalVerdict, Node | None]]) -> LocalVerdict | None:
+    """The node that sends a NaN although none arrives: it multiplied a zero adjoint by a slope that is not finite."""
+    for v, n in local:
+        if n is not None and v.quantity == "derivative" and _has_nan(n.sent) and not _has_nan(n.received):
+            return v
+    return None
+
+
+def _has_nan(parts: Sequence[Any]) -> bool:
+    return any(g is not None and np.isnan(g).any() for g in parts)
 
 
 def _same_numbers(outputs: Sequence[torch.Tensor], recorded: Sequence[torch.Tensor]) -> bool:
@@ -261,7 +283,7 @@ def compare_forward_modes(subject: Subject, rows: Rows, mode: str) -> Found:
     found = Found(
         recording=recording,
         seen=seen,
-        unsupported={recording.calls[i].qualified: why for i, why in seen.unsupported.items()},
+        unsupported=seen.missing,
     )
     order = len(mode)
     wanted = [i for i, t in enumerate(recording.torch_outputs) if t.is_floating_point() or t.is_complex()]
@@ -274,8 +296,8 @@ def compare_forward_modes(subject: Subject, rows: Rows, mode: str) -> Found:
         )
         found.unsupported[f"mode {mode} in {subject.dtype}"] = "only float64"
         return found
-    if seen.unsupported:
-        rows.add(**common, verdict="unsupported", message="; ".join(sorted(set(seen.unsupported.values()))))
+    if seen.missing:
+        rows.add(**common, verdict="unsupported", message="; ".join(sorted(set(seen.missing.values()))))
         return found
     if seen.cut and "F" in mode:
         text = f"mode {mode} of a run under no_grad: tangents flow through it and adjoints do not: no one meaning"

@@ -47,6 +47,7 @@ def judge_node(seen: Witnessed, node: Node, seed: int = 0) -> Iterator[LocalVerd
     if not node.ran:
         return
     blocked = [seen.unsupported[c] for c in node.calls if c in seen.unsupported]
+    blocked += [seen.left[v] for _, v in node.outputs if v in seen.left]
     if blocked:
         yield LocalVerdict(
             operation, where, "derivative", 0, Judgement("unsupported", note="; ".join(blocked)), node.name

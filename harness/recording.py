@@ -140,6 +140,7 @@ class _Known:
     tensor: torch.Tensor
     variable: int
     version: int
+    storage: int
 
 
 class Recorder(TorchDispatchMode):
@@ -159,7 +160,7 @@ class Recorder(TorchDispatchMode):
         value = to_numpy(t) if value is None else value
         self.recording.variables.append(Recorded(value, t.dtype, maker, geometry=_geometry(t)))
         storage = _storage(t)
-        self._known[id(t)] = _Known(t, index, self._versions.get(storage, 0))
+        self._known[id(t)] = _Known(t, index, self._versions.get(storage, 0), storage)
         self._members.setdefault(storage, set()).add(id(t))
         return index
 
@@ -171,15 +172,25 @@ class Recorder(TorchDispatchMode):
             index = self.variable(t)
             if t.requires_grad and t.is_leaf:
                 self.recording.leaves[index] = t
+        elif known.storage != storage:  # `t.data = other`
+            index = self._pseudo("data::write", (Ref(known.variable),), t, _ALWAYS, False)
+            self._known[id(t)] = _Known(t, index, self._versions.get(storage, 0), storage)
+            self._members.setdefault(storage, set()).add(id(t))
         elif known.version != self._versions.get(storage, 0):
             index = self._pseudo("storage::read", (Ref(self._flat[storage]), _geometry(t)), t, _ALWAYS)
-            self._known[id(t)] = _Known(t, index, self._versions[storage])
+            self._known[id(t)] = _Known(t, index, self._versions[storage], storage)
         else:
             index = known.variable
         if t.requires_grad:
             node = t.grad_fn
             self.recording.edges[(id(t), 0) if node is None else (node, t.output_nr)] = index
         return index
+
+    def note_edges(self) -> None:
+        """The autograd edges of results that no later call read."""
+        for known in self._known.values():
+            if known.tensor.requires_grad and known.tensor.grad_fn is not None:
+                self.recording.edges.setdefault((known.tensor.grad_fn, known.tensor.output_nr), known.variable)
 
     def _pseudo(self, name: str, args: tuple[Any, ...], t: torch.Tensor, sequence: int, seen: bool = True) -> int:
         """A call of our own that moves data between a tensor and its flat storage; `seen` by autograd or not."""
@@ -225,10 +236,13 @@ class Recorder(TorchDispatchMode):
             if known.version == version - 1 and are_apart(_geometry(known.tensor), geometry):
                 known.version = version  # the write did not touch it
         self._versions[storage] = version
-        self._known[id(t)] = _Known(t, index, version)
+        self._known[id(t)] = _Known(t, index, version, storage)
         self._members.setdefault(storage, set()).add(id(t))
         for i in twins:
-            self._known[i] = _Known(self._known[i].tensor, index, version)
+            if self._known[i].tensor.requires_grad and not t.requires_grad:
+                self._aside.append((self._known[i], version))
+            else:
+                self._known[i] = _Known(self._known[i].tensor, index, version, storage)
         if storage in self._flat:
             self._pending.append((storage, index, t))
         return index
@@ -248,6 +262,7 @@ class Recorder(TorchDispatchMode):
             return result
         number = len(self.recording.calls)
         self._pending: list[tuple[int, int, torch.Tensor]] = []
+        self._aside: list[tuple[_Known, int]] = []
         outputs: list[int | None] = []
         fresh = {id(t): self._after_write(t, number, sequence) for t in written}
         for r in flat:
@@ -276,6 +291,9 @@ class Recorder(TorchDispatchMode):
                 _where(),
             )
         )
+        for past, version in self._aside:  # written through `.data` or a detached alias, which autograd does not see
+            index = self._pseudo("data::write", (Ref(past.variable),), past.tensor, sequence, False)
+            self._known[id(past.tensor)] = _Known(past.tensor, index, version, past.storage)
         for storage, index, t in self._pending:
             arguments = (Ref(self._flat[storage]), Ref(index), _geometry(t))
             seen = torch.is_grad_enabled()
@@ -342,4 +360,5 @@ def capture(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Recording:
         recording.result = fn(*args, **kwargs)
     recording.torch_outputs = [t for t in tree_flatten(recording.result)[0] if isinstance(t, torch.Tensor)]
     recording.outputs = [recorder.read(t) for t in recording.torch_outputs]
+    recorder.note_edges()
     return recording

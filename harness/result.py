@@ -74,13 +74,21 @@ class CheckResult:
             worst = f.loc[f["verdict"] == self.verdict]
             row = worst.loc[worst["z"].fillna(-1.0).idxmax()]
             if self.verdict in ("agree", "convention", "inaccurate", "mismatch"):
+                where = "the whole callable" if row["program"] == "whole" else row["op"]
+                torch_value, right = _apart(row["torch_value"], row["reference_value"])
                 lines.append(
                     f"  greatest error of these: {_text(row['z'])} times what rounding explains, relative "
-                    f"{_text(row['rel_error'])}, in {row['op']} with respect to {row['wrt']}, entry {row['entry']} "
-                    f"(PyTorch {_text(row['torch_value'])}, witness {_text(row['reference_value'])})"
+                    f"{_text(row['rel_error'])}, in {where} with respect to {row['wrt']}, entry {row['entry']} "
+                    f"(PyTorch {torch_value}, witness {right})"
                 )
             if isinstance(row["message"], str) and row["message"]:
-                lines.append(f"  {row['message']}")
+                mode = "" if row["mode"] in row["message"] else f"mode {row['mode']}: "
+                lines.append(f"  {mode if self.verdict == 'raised' else ''}{row['message']}")
+            if isinstance(row["known"], str) and row["known"]:
+                lines.append(f"  a known issue of PyTorch: {row['known']}")
+            if self.verdict == "mismatch" and len(ends := f[f["program"] == "whole"]):
+                if not (ends["verdict"] == "mismatch").any():
+                    lines.append("  the end-to-end gradients agree: the error does not reach them at these inputs")
         if self.culprit is not None:
             lines.append(f"  culprit: {self.culprit}")
             if self.culprit.called:
@@ -89,6 +97,12 @@ class CheckResult:
             lines.append("  no rule in the witness for: " + ", ".join(sorted(self.unsupported)))
             lines.append("  what is not affected by them was judged; see the frame")
         return "\n".join(lines)
+
+
+def _apart(a: Any, b: Any) -> tuple[str, str]:
+    """Both numbers, with as many digits as it takes to tell them apart."""
+    short = _text(a), _text(b)
+    return short if short[0] != short[1] else (f"{float(a):.17g}", f"{float(b):.17g}")
 
 
 def _text(x: Any) -> str:

@@ -287,7 +287,7 @@ def script_of_recording(
     a mismatch.
     """
     outputs = [v for v in recording.outputs if v in seen.tracers]
-    if not outputs or seen.unsupported:
+    if not outputs or seen.missing:
         return ""
     source = of_recording(recording, inputs, outputs)
     if not source:

@@ -31,7 +31,8 @@ class Witnessed:
     outputs are opaque inputs.
     values: the recorded number of every traced variable that is the output of a call, so that a reading can start from
     PyTorch's own values. followed: per call, the names of documented definitions its reading relies on.
-    cut: calls under no_grad whose results are held fixed.
+    cut: calls under no_grad whose results are held fixed. left: variables that a custom Function made of its inputs
+    outside torch -> why they have no reading; they are opaque inputs too.
     """
 
     recording: Recording
@@ -43,6 +44,13 @@ class Witnessed:
     opaque: list[Variable] = field(default_factory=list)
     followed: dict[int, tuple[str, ...]] = field(default_factory=dict)
     cut: list[int] = field(default_factory=list)
+    left: dict[int, str] = field(default_factory=dict)
+
+    @property
+    def missing(self) -> dict[str, str]:
+        """What has no reading, by the name of the operation, and why."""
+        named = {self.recording.calls[i].qualified: why for i, why in self.unsupported.items()}
+        return named | {why.partition(":")[0]: why for why in self.left.values()}
 
     def program(self, wrt: list[int], outputs: list[int], name: str = "f") -> Program:
         """The whole run as a program from the recorded variables `wrt` to `outputs`. Constant outputs are constants of
@@ -75,9 +83,30 @@ def witness(recording: Recording, wrt: list[int], *, cut_no_grad: bool = True) -
     `cut_no_grad`: what ran under no_grad outside a custom Function is a constant, as reverse mode has it; False
     follows tangents through it.
     """
-    seen = Witnessed(recording, Builder())
-    for i in wrt:
+    seen = _read(recording, wrt, {}, cut_no_grad)
+    left = _left_torch(seen)
+    return _read(recording, wrt, left, cut_no_grad) if left else seen
+
+
+def _left_torch(seen: Witnessed) -> dict[int, str]:
+    """Outputs of custom Functions that no recorded call connects with the differentiated inputs of the Function."""
+    edges = seen.recording.edges
+    left = {}
+    for (node, _), variable in edges.items():
+        if isinstance(node, int) or not _is_custom(node) or variable in seen.tracers:
+            continue
+        keys = [(id(b.variable), 0) if hasattr(b, "variable") else (b, k) for b, k in node.next_functions if b]
+        if seen.recording.variables[variable].is_float and any(edges.get(key) in seen.tracers for key in keys):
+            name = getattr(type(node), "_forward_cls", type(node)).__name__
+            left[variable] = f"{name}: its forward is not made of torch operations on its inputs"
+    return left
+
+
+def _read(recording: Recording, wrt: list[int], left: dict[int, str], cut_no_grad: bool) -> Witnessed:
+    seen = Witnessed(recording, Builder(), left=left)
+    for i in (*wrt, *left):
         _enter(seen, i)
+    seen.opaque += [seen.tracers[i].variable for i in left]
     inside = _custom_regions(recording)
     custom = inside if cut_no_grad else set()
     for number, call in enumerate(recording.calls):
@@ -102,11 +131,10 @@ def program_of(recording: Recording) -> Program:
     """The run as a program from its floating inputs to its floating outputs. Raises UnsupportedOperation."""
     wrt = [i for i in dict.fromkeys(recording.inputs) if recording.variables[i].is_float]
     seen = witness(recording, wrt)
-    if seen.unsupported:
-        missing = {recording.calls[i].qualified: why for i, why in seen.unsupported.items()}
+    if seen.missing:
         raise UnsupportedOperation(
-            missing,
-            f"capture: the witness has no rule for {', '.join(sorted(missing))}; accepted are the operations of "
+            seen.missing,
+            f"capture: the witness has no rule for {', '.join(sorted(seen.missing))}; accepted are the operations of "
             "gradwitness.harness.lowering.known_operations(). Write the operation differently.",
         )
     return seen.program(wrt, [o for o in recording.outputs if recording.variables[o].is_float])

@@ -252,3 +252,83 @@ def test_a_single_name_is_one_name_and_none_at_all_is_refused():
             check(torch.sin, normal(3), **nothing)
     with pytest.raises(UsageError, match="inputs is a list"):
         check(torch.add, [normal(3), normal(3)])
+
+
+def test_a_run_that_draws_other_numbers_under_torch_func_is_not_called_wrong():
+    layer = torch.nn.TransformerEncoderLayer(8, 2, 16, batch_first=True).double()
+    result = check(layer, normal(2, 3, 8), modes=("R", "F", "RR", "FR", "RF", "FF"))
+    by_mode = {mode: set(rows["verdict"]) for mode, rows in result.frame.groupby("mode")}
+    assert by_mode["R"] == by_mode["RR"] == {"agree"}
+    assert all(by_mode[mode] == {"unsupported"} for mode in ("F", "FR", "RF", "FF"))
+    assert "draws random numbers" in result.explain()
+
+
+class OutsideTorch(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return torch.from_numpy(x.detach().numpy() ** 3)
+
+    @staticmethod
+    def backward(ctx, g):
+        (x,) = ctx.saved_tensors
+        return g * 3 * x * x
+
+
+class ThroughNumbers(OutsideTorch):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return torch.tensor([v**3 for v in x.tolist()], dtype=x.dtype) * 1.0
+
+
+@pytest.mark.parametrize("function", [OutsideTorch, ThroughNumbers])
+@pytest.mark.parametrize("mode", ["R", "RR"])
+def test_a_custom_function_that_leaves_torch_is_named_and_what_surrounds_it_is_judged(function, mode):
+    result = check(lambda x: function.apply(x.sin()).exp().sum(), normal(3), modes=(mode,))
+    assert result.verdict == "unsupported" and not result.ok
+    assert list(result.unsupported) == [function.__name__]
+    assert f"{function.__name__}: its forward is not made of torch operations" in result.explain()
+    if mode == "R":
+        judged = result.frame[result.frame["quantity"] == "derivative"].set_index("program")["verdict"]
+        assert judged["aten::sin.default"] == judged["aten::exp.default"] == "agree"
+
+
+def tripled_through_data(x):
+    y = x * 2
+    y.data.mul_(3)
+    return (y * y).sum()
+
+
+def tripled_by_another_data(x):
+    y = x * 2
+    y.data = y.data * 3
+    return (y * y).sum()
+
+
+@pytest.mark.parametrize("fn", [tripled_through_data, tripled_by_another_data])
+def test_a_write_through_data_changes_the_value_and_leaves_the_derivative(fn):
+    """y = 6x, whose slope autograd takes for 2: d(y²) = 2 · 6x · 2 = 24 x."""
+    result = check(fn, torch.tensor([1.0, 2.0], dtype=torch.float64))
+    whole = result.frame[result.frame["program"] == "whole"].iloc[0]
+    assert result.verdict == "agree" and whole["torch_value"] in (24.0, 48.0)
+
+
+@pytest.mark.parametrize("at", [-1.0, 0.0])
+def test_zero_times_an_infinite_slope_names_the_operation_and_its_line(at):
+    def root_of_positive(x):
+        root = torch.sqrt(x)
+        return torch.where(x > 0, root, 0.0).sum()
+
+    result = check(root_of_positive, torch.tensor([at, 2.0], dtype=torch.float64))
+    assert result.verdict == "mismatch" and result.culprit.operation == "aten::sqrt.default"
+    assert result.culprit.line == root_of_positive.__code__.co_firstlineno + 1
+    assert "0 · inf is NaN" in result.explain()
+
+
+def test_an_explanation_tells_apart_numbers_that_differ_late_and_names_the_known_issue():
+    result = check(torch.nn.Linear(3, 2).double(), normal(4, 3))
+    line = result.explain().splitlines()[1]
+    said = line[line.index("(PyTorch ") + 9 : -1].split(", witness ")
+    assert said[0] != said[1] or " 0 times" in line
+    assert "a known issue of PyTorch: " in check(torch.special.log_ndtr, torch.tensor([-1e155], dtype=torch.float64)).explain()
