@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from .drawn import Case
+from .comparing import NAN_MADE
 from .emit import compiled, emit
 from .errors import CaseError
-from .explaining import Explanation, explanations
+from .explaining import ZERO_TIMES_INFINITY, Explanation, explanations
 from .findings import Candidate
 from .generated import compare_case, counted, draw_cases, in_precision, single_equations, torch_function
 from .one_sided import WRONG_SUM
@@ -79,6 +80,8 @@ def _candidates(case: Case, mode: str, dtype: str, seed: int, wrong: Sequence[di
     if row["verdict"] == "mismatch":
         differ = [r for r in wrong if r["verdict"] == "mismatch" and r["program"] == "whole"]
         only_nan = all(not math.isfinite(r["torch_value"]) for r in differ)
+        if NAN_MADE in note:  # float32 reaches singular points that the program alone does not
+            composed = Explanation(composed.op, row["culprit"], mode, case, note, ZERO_TIMES_INFINITY)
         found = explanations(case, mode, dtype, seed, only_nan) or [composed]
     else:
         raising = _raising(case, mode, dtype, seed)

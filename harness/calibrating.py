@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .comparing import Found, TheirsRaised, compare_reverse, cotangents
+from .comparing import NAN_MADE, Found, TheirsRaised, compare_reverse, cotangents
 from .drawn import Case
 from .explaining import explanations
 from .generated import draw_cases, in_precision, subject_of
@@ -144,7 +144,7 @@ def _compare(case: Case, name: str, dtype: str, index: int, issues: Sequence[Kno
         if j.verdict == "mismatch":
             reason = _known(row["program"], dtype, issues)
             if what == "whole" and not reason:
-                reason = "; ".join(dict.fromkeys(reasons)) or _explained(case, dtype, index, j, issues)
+                reason = "; ".join(dict.fromkeys(reasons)) or _explained(case, dtype, index, j, row, issues)
             if reason:
                 reasons.append(reason)
                 tally.others[row["program"], "mismatch", reason] += 1
@@ -168,10 +168,14 @@ def _known(operation: str, dtype: str, issues: Sequence[KnownIssue]) -> str:
     return "" if issue is None else issue.id
 
 
-def _explained(case: Case, dtype: str, index: int, j: Judgement, issues: Sequence[KnownIssue]) -> str:
+def _explained(
+    case: Case, dtype: str, index: int, j: Judgement, row: dict[str, Any], issues: Sequence[KnownIssue]
+) -> str:
     """The known issues that explain a mismatch of a whole program, or "" if any part of it is not known."""
     if j.note == WRONG_SUM:
         return _known(WRONG_SUM, dtype, issues)
+    if NAN_MADE in str(row.get("message")):
+        return ZERO_TIMES_INFINITY
     found = explanations(case, "R", dtype, index, not np.isfinite(j.torch_value))
     known = [
         ZERO_TIMES_INFINITY if e.asked == "0" else _known(e.culprit, dtype, issues) or _known(e.op, dtype, issues)

@@ -29,9 +29,10 @@ from .result import Culprit
 from .rows import Rows
 from .witnessing import Witnessed, witness
 
+NAN_MADE = "0 · inf is NaN"
 ZERO_TIMES_SLOPE = (
-    "{0} at {1} multiplies an adjoint of 0 by a slope that is infinite or NaN, and 0 · inf is NaN: select its argument "
-    "first (torch.where before and after it), not its result alone"
+    "{0} at {1} multiplies an adjoint of 0 by a slope that is infinite or NaN, and "
+    f"{NAN_MADE}: select its argument first (torch.where before and after it), not its result alone"
 )
 PRECISION = ("float64", "float32", "bfloat16", "float16")
 
@@ -215,6 +216,7 @@ def _globally(
         count = len(used)
         hold_against_one_sided(judged, question, program, inputs[:count], inputs[count:], t, "R", seen.values)
     judgements = dict(zip(used, judged, strict=True))
+    open_nodes = [f"{v.operation} ({v.where})" for v, _ in local if v.judgement.verdict == "indeterminate"]
     gone = dict(zip(used, missing, strict=True))
     for name, v in zip(subject.names, wrt, strict=True):
         j = judgements.get(v, Judgement("agree", note="not used by the callable"))
@@ -222,6 +224,8 @@ def _globally(
             j.note = "PyTorch has no gradient here (None): the graph is cut between this tensor and the output"
         if j.verdict == "convention":
             follow(j, [name for followed in seen.followed.values() for name in followed])
+        if j.verdict == "mismatch" and not np.isfinite(j.reference) and open_nodes:
+            j.verdict, j.note = "indeterminate", f"no number at {open_nodes[0]}, through which this gradient passes"
         rows.judged(j, mode="R", quantity="derivative", order=1, wrt=name, dtype=dtype)
         if j.verdict == "mismatch" and found.culprit is None:
             found.culprit = Culprit("end to end", "", 0, j.entry, j.torch_value, j.reference)

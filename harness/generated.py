@@ -23,6 +23,7 @@ from ..reference_engine.rounding import UNIT_ROUNDOFF
 from .comparing import Found, Subject, TheirsRaised, compare_reverse
 from .drawn import Case, depends
 from .emit import compiled, emit, spelled
+from .fixed_draws import without_constants_of_modules
 from .judging import judge, worst
 from .one_sided import hold_against_one_sided
 from .recording import capture
@@ -61,7 +62,8 @@ def draw_cases(strategy: SearchStrategy[Case], count: int, seed: int) -> list[Ca
     def collect(case: Case) -> None:
         found.append(case)
 
-    collect()
+    with without_constants_of_modules():
+        collect()
     return found[1:]
 
 

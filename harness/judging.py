@@ -275,18 +275,36 @@ def _against_set(
     """
     from ..reference_engine.generalized import hull
 
+    ends = hull(question.plan, question.given, samples=8, seed=question.seed)
+    if any(has_kink for *_, has_kink in ends):  # mostly the answer lies inside whatever rounding does
+        _settle_inside(question, answers, results, ends, [np.zeros(())] * len(ends), within)
+    if not any(r.verdict == "mismatch" for r in results):
+        return
     _, own = _spreads(question, question.plan, question.given, SAMPLES)
     for i, (t, y, s) in enumerate(zip(answers, exact, own, strict=True)):
         if t.shape == y.shape:
-            within[i] = ~(errors(t, y, s, question.dtype)[0] > THRESHOLD)
-    ends = hull(question.plan, question.given, samples=8, seed=question.seed)
+            within[i] = within.get(i, False) | ~(errors(t, y, s, question.dtype)[0] > THRESHOLD)
     if not any(has_kink for *_, has_kink in ends):
         return
-    widest = _at_the_ends(question, question.plan, question.given, own)
+    _settle_inside(question, answers, results, ends, own, within)
+    if any(r.verdict == "mismatch" and has_kink for r, (*_, has_kink) in zip(results, ends, strict=True)):
+        widest = _at_the_ends(question, question.plan, question.given, own)
+        _settle_inside(question, answers, results, ends, widest, within)
+
+
+def _settle_inside(
+    question: Question,
+    answers: list[Array],
+    results: list[Judgement],
+    ends: Sequence[tuple[Array, Array, Array, bool]],
+    spreads: Sequence[Array],
+    within: dict[int, Array],
+) -> None:
+    """Mismatches all of whose entries lie between the ends of the set, or in `within`, become conventions."""
     for i, (t, r, (lower, upper, _, has_kink)) in enumerate(zip(answers, results, ends, strict=True)):
         if r.verdict != "mismatch" or t.shape != np.shape(lower) or not has_kink:
             continue
-        within[i] = within[i] | _inside(t, lower, upper, widest[i], question.dtype)
+        within[i] = within.get(i, False) | _inside(t, lower, upper, spreads[i], question.dtype)
         if within[i].all():
             r.verdict, r.note = (
                 "convention",
@@ -331,7 +349,7 @@ def _against_lossy(
     from ..reference_engine.generalized import hull
 
     kinks = hull(plan, given, samples=8, seed=question.seed)
-    widest = _at_the_ends(question, plan, given, spreads) if any(has_kink for *_, has_kink in kinks) else spreads
+    widest: list[Array] | None = None
     for i, (t, r, y, s, right) in enumerate(zip(answers, results, lossy, spreads, exact, strict=True)):
         if r.verdict != "mismatch" or t.shape != y.shape:
             continue
@@ -341,6 +359,7 @@ def _against_lossy(
         unknown = np.isnan(right) | (np.isinf(right) & np.isnan(t))
         if not ((z <= THRESHOLD) | unknown | within.get(i, False)).all() and kinks[i][3]:
             lower, upper, _, _ = kinks[i]
+            widest = widest or _at_the_ends(question, plan, given, spreads)
             within[i] = within.get(i, False) | _inside(t, lower, upper, widest[i], question.dtype)
         if ((z <= THRESHOLD) | unknown | within.get(i, False)).all():
             half = np.sqrt(UNIT_ROUNDOFF[question.dtype])

@@ -18,6 +18,7 @@ from hypothesis.strategies import SearchStrategy
 
 from .contents import SIMPLE
 from .drawn import Case
+from .fixed_draws import without_constants_of_modules
 from .generated import Located, differs_alone, localise
 from .scripts import script_of_program
 from .strategies import programs, steps
@@ -77,7 +78,8 @@ def _found(strategy: SearchStrategy[Case], differs: Predicate, seed: int, compar
         suppress_health_check=list(HealthCheck),
     )
     try:
-        return find(strategy, differs, settings=bounded, random=random.Random(seed))
+        with without_constants_of_modules():
+            return find(strategy, differs, settings=bounded, random=random.Random(seed))
     except NoSuchExample:
         return None
 

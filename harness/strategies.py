@@ -18,10 +18,11 @@ from ..reference_engine.errors import EngineError
 from ..reference_engine.program import Variable
 from ..reference_engine.registry import BOOL, ELEMENTWISE, FLOAT, PRIMITIVES
 from ..reference_engine.tracing import bind
+from . import contents
 from .drawn import Case, depends, pruned
 from .errors import UsageError
 from .layers import LAYERS, LOSSES
-from .pool import Limits, Pool
+from .pool import MASKED, Limits, Pool
 
 Step = Callable[[Pool], Any]
 FEWEST, MOST = 3, 14
@@ -104,10 +105,13 @@ def _cases(
     At least `fewest` are drawn and kept, and no more once the program holds `most` equations.
     """
     pool = Pool(lambda low, high: draw(_integers(low, high)), limits, nonfinite=nonfinite)
+    options = stages[0]
+    if contents.masked in pool.kinds:  # a program about -inf holds what meets it in real models
+        options = [o for o in options if o[0] in MASKED] or options
     kept = tried = 0
     while len(pool.builder.equations) < most and tried < 2 * most:
         tried += 1
-        done = draw(_operation(pool, stages[0], kept >= fewest))
+        done = draw(_operation(pool, options, kept >= fewest))
         if done is None:
             break
         kept += done

@@ -107,7 +107,7 @@ def _lossy_vjp(g: Any, y: Any, x: Any, *, axis: int) -> Any:
     empty = bind("equal", y, -np.inf)
     rounded = bind("where", empty, 0.0, y) * -1.0
     exponent = reshape(x, column) + reshape(rounded, row)
-    return sum(reshape(g, row) * bind("exp", bind("where", seen, exponent, -np.inf)), axis)
+    return sum(bind("where", seen, reshape(g, row) * bind("exp", bind("where", seen, exponent, -np.inf)), 0.0), axis)
 
 
 def _variance(x: Any, axis: int) -> Any:

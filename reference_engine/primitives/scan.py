@@ -192,8 +192,9 @@ def _cumprod_vjp(g: Any, y: Any, x: Any, *, axis: int) -> Any:
 
 
 def _cumprod_lossy(g: Any, y: Any, x: Any, *, axis: int) -> Any:
-    """x̄_i = Σ_{k≥i} g_k y_k / x_i: the same by division, off by what cancels in the sum, NaN at a zero."""
-    return bind("cumsum", g * y, axis=axis, reverse=True) / x
+    """x̄_i = Σ_{k≥i} g_k y_k / x_i: the same by division, off by what cancels in the sum; as it is where x_i is 0."""
+    divided = bind("cumsum", g * y, axis=axis, reverse=True) / x
+    return bind("where", bind("equal", x, 0.0), _cumprod_vjp(g, y, x, axis=axis), divided)
 
 
 cumprod = public_scan("cumprod", "y_i = Π_{j≤i} x_j along `axis`; derivatives of every order are exact at zeros.")
