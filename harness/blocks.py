@@ -7,8 +7,8 @@ import traceback
 from collections.abc import Sequence
 from typing import Any
 
-from .drawn import Case
 from .comparing import NAN_MADE
+from .drawn import Case
 from .emit import compiled, emit
 from .errors import CaseError
 from .explaining import ZERO_TIMES_INFINITY, Explanation, explanations

@@ -168,7 +168,8 @@ def test_a_short_calibration_raises_no_false_alarm_and_sees_the_planted_faults()
 
 def test_what_is_drawn_depends_on_the_seed_alone_and_not_on_the_modules_that_are_loaded(tmp_path, monkeypatch):
     before = [c.to_json() for c in draw_cases(programs(), 20, 5)]
-    (tmp_path / "full_of_constants.py").write_text("X = " + repr([*range(200), *(k + 0.125 for k in range(200))]) + "\n")
+    numbers = [*range(200), *(k + 0.125 for k in range(200))]
+    (tmp_path / "full_of_constants.py").write_text(f"X = {numbers}\n")
     monkeypatch.syspath_prepend(tmp_path)
     importlib.import_module("full_of_constants")
     assert [c.to_json() for c in draw_cases(programs(), 20, 5)] == before
