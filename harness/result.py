@@ -101,8 +101,11 @@ class CheckResult:
 
 def _apart(a: Any, b: Any) -> tuple[str, str]:
     """Both numbers, with as many digits as it takes to tell them apart."""
-    short = _text(a), _text(b)
-    return short if short[0] != short[1] else (f"{float(a):.17g}", f"{float(b):.17g}")
+    for digits in range(6, 18):
+        shown = f"{float(a):.{digits}g}", f"{float(b):.{digits}g}"
+        if shown[0] != shown[1]:
+            return shown
+    return _text(a), _text(b)
 
 
 def _text(x: Any) -> str:
