@@ -24,7 +24,7 @@ from .scripts import script_of_program
 from .strategies import programs, steps
 
 Predicate = Callable[[Case], bool]
-COMPARISONS = 500  # how many cases a search may compare
+COMPARISONS = 300  # how many cases a search may compare
 
 
 def size_of(case: Case) -> tuple[int, int, int]:
