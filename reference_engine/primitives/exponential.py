@@ -175,6 +175,7 @@ silu = elementwise(
     "silu",
     _silu,
     lambda y, x: sigmoid(x) * (1.0 + finite_part(x) * sigmoid(-x)),
+    lossy=(lambda y, x: sigmoid(x) * (1.0 + finite_part(x) * (1.0 - sigmoid(x))),),
     torch="torch.nn.functional.silu({0})",
     source="(x σ)' = σ(x) + x σ(x) σ(-x)",
     ulps=4.0,
