@@ -14,6 +14,7 @@ import numpy as np
 
 from ..reference_engine.evaluate import Plan
 from ..reference_engine.rounding import NOISE, SMALLEST, UNIT_ROUNDOFF, rounds_last, spread
+from .out_of_range import LARGEST, OutOfRange
 
 Array = np.ndarray[Any, Any]
 
@@ -28,12 +29,6 @@ SUSPECT = 16.0
 CLEAR = 256.0 * THRESHOLD
 # Errors of at most so many last roundings are right whatever came before; their z is an upper bound.
 SETTLED = SUSPECT
-LARGEST = {
-    "float64": float(np.finfo(np.float64).max),
-    "float32": float(np.finfo(np.float32).max),
-    "bfloat16": (2.0 - 2.0**-7) * 2.0**127,
-    "float16": 65504.0,
-}
 REAL_PART = {"complex128": "float64", "complex64": "float32", "complex32": "float16"}
 ORDER = (
     "mismatch",
@@ -367,39 +362,12 @@ def _against_lossy(
             r.note = "within the spread of a correct formula that loses digits"
 
 
-class _Range:
-    """An observer that lets numbers leave the range of a dtype as kernels do: beyond its largest they are infinite,
-    below its normal numbers 0.
-
-    left: the last number that left the range, 0.0 if none did. overflows: whether one was too large.
-    """
-
-    def __init__(self, dtype: str) -> None:
-        self.limit = LARGEST[dtype]
-        self.normal = SMALLEST[dtype] / (2.0 * UNIT_ROUNDOFF[dtype])
-        self.left = 0.0
-        self.overflows = False
-
-    def __call__(self, primitive: Any, equation: Any, arguments: list[Any], result: Any) -> Any:
-        if isinstance(result, tuple):
-            return tuple(self(primitive, equation, arguments, r) for r in result)
-        if result.dtype.kind != "f" or not result.size:
-            return result
-        size = np.abs(result)
-        above, below = (size > self.limit) & np.isfinite(size), (size < self.normal) & (size > 0.0)
-        if not (above.any() or below.any()):
-            return result
-        self.left = float(result[above | below].flat[0])
-        self.overflows = self.overflows or bool(above.any())
-        return np.where(above, np.copysign(np.inf, result), np.where(below, 0.0, result))
-
-
 def _against_range(question: Question, answers: list[Array], exact: list[Array], results: list[Judgement]) -> None:
     """Mismatches because the numbers of a correct formula, exact or digit-losing, leave the range of the dtype: PyTorch
     has NaN or Inf, or what the formula gives where such numbers are infinite or 0."""
     dtype = question.dtype
     for plan, given in [(question.plan, question.given), *([question.lossy()] if question.lossy is not None else [])]:
-        watch = _Range(dtype)
+        watch = OutOfRange(dtype)
         with np.errstate(all="ignore"):
             bounded = [np.asarray(b) for b in plan.observe(given, watch)]
         if watch.left == 0.0:

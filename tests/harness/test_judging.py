@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from gradwitness.harness.judging import LARGEST, THRESHOLD, Question, judge, worst
+from gradwitness.harness.judging import THRESHOLD, Question, judge, worst
+from gradwitness.harness.out_of_range import LARGEST
 from gradwitness.reference_engine import ops, reverse, simplify, trace
 from gradwitness.reference_engine.evaluate import Plan, arguments_of
 
