@@ -96,7 +96,7 @@ def grouped(candidates: Iterable[Candidate], issues: Sequence[KnownIssue]) -> li
                 "right_value": c.right_value,
                 "note": c.note if issue is None else f"{issue.condition}. {issue.reason}",
                 "fails": issue is None and c.verdict in FAILING,
-                "script": c.script,
+                "script": c.script or None,
                 "case": c.case,
                 "line": c.line,
             }

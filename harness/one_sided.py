@@ -21,6 +21,9 @@ WRONG_SUM = "legitimate choices, wrong sum"
 # about that times the curvature; float32 has 2^-24 of its own. A wrong choice is off by a weight between 0 and 1 times
 # a slope: far above this.
 EXACT = 2.0**-18
+# A derivative exists only where the two sides agree; sides that differ by more than this share of what torch is off by
+# are two ends of a kink, however small it is beside the rest of the derivative.
+SAME = 2.0**-10
 PRECISE = ("float64", "float32")
 
 Array = np.ndarray[Any, Any]
@@ -98,7 +101,8 @@ def wrong_sums(
 def _contradicts(a: Array, forth: Array, back: Array, size: Array) -> Finding:
     with np.errstate(all="ignore"):
         border = EXACT * np.maximum(np.maximum(np.abs(forth), size), EXACT)
-        wrong = (np.abs(forth - back) <= border) & (np.abs(a - forth) > 2.0 * border) & np.isfinite(a)
+        apart, off = np.abs(forth - back), np.abs(a - forth)
+        wrong = (apart <= np.minimum(border, SAME * off)) & (off > 2.0 * border) & np.isfinite(a)
     if not np.any(wrong):
         return False, 0.0, 0.0
     at = np.unravel_index(int(np.argmax(wrong)), np.shape(wrong))

@@ -53,3 +53,13 @@ def test_recorded_numbers_decide_on_which_side_of_a_kink_a_value_lies():
     known = {inner: np.array([1e-17])}
     assert wrong_sums(program, [x], [np.ones(1)], [np.ones(1)], "R", [np.ones(1)], known) == [(False, 0.0, 0.0)]
     assert wrong_sums(program, [x], [np.ones(1)], [np.ones(1)], "R", [np.zeros(1)], known)[0][0]
+
+
+def test_two_sides_of_small_kinks_that_nearly_cancel_beside_a_large_slope_are_no_derivative():
+    x = np.array([0.0])
+    program = trace(lambda x: 1e6 * x + 50.05 * ops.relu(x) - 49.95 * ops.relu(-x), x)
+    one = [np.ones(1)]
+    sides = 1e6 + 50.05, 1e6 + 49.95  # they agree to 1e-7 of the slope, and torch's 1e6 is off by 5e-5 of it
+    assert wrong_sums(program, [x], one, one, "R", [np.array([1e6])]) == [(False, 0.0, 0.0)], sides
+    smooth = trace(lambda x: 1e6 * x + 50.0 * ops.relu(x) - 50.0 * ops.relu(-x), x)
+    assert wrong_sums(smooth, [x], one, one, "R", [np.array([1e6])]) == [(True, 1e6, 1e6 + 50.0)]
