@@ -187,10 +187,11 @@ class Recorder(TorchDispatchMode):
         return index
 
     def note_edges(self) -> None:
-        """The autograd edges of results that no later call read."""
+        """The autograd edges of results that no later call read; views are left alone, whose node is made on demand."""
         for known in self._known.values():
-            if known.tensor.requires_grad and known.tensor.grad_fn is not None:
-                self.recording.edges.setdefault((known.tensor.grad_fn, known.tensor.output_nr), known.variable)
+            t = known.tensor
+            if not t._is_view() and t.grad_fn is not None:
+                self.recording.edges.setdefault((t.grad_fn, t.output_nr), known.variable)
 
     def _pseudo(self, name: str, args: tuple[Any, ...], t: torch.Tensor, sequence: int, seen: bool = True) -> int:
         """A call of our own that moves data between a tensor and its flat storage; `seen` by autograd or not."""
