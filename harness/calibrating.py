@@ -20,7 +20,7 @@ from .explaining import explanations
 from .generated import draw_cases, in_precision, subject_of
 from .judging import Judgement
 from .known import KnownIssue, load, match
-from .local import judge_node
+from .local import LocalVerdict, judge_node
 from .nodes import Node, nodes_of, run_backward
 from .one_sided import WRONG_SUM
 from .rows import Rows
@@ -46,6 +46,7 @@ class Tally:
     comparisons: by (dtype, what, verdict), what is value, node or whole. entries: gradient entries judged, by dtype.
     z: histogram by dtype over BINS, of the worst entry of each array that agrees. alarms: mismatches that no known
     issue covers, and `cases` their programs. others: by (operation, verdict, reason), known mismatches included.
+    legitimate: places, by operation, where a changed entry is one more choice at a kink, so that another was drawn.
     """
 
     programs: Counter[str] = field(default_factory=Counter)
@@ -60,6 +61,7 @@ class Tally:
     cases: list[dict[str, Any]] = field(default_factory=list)
     planted: Counter[tuple[str, str]] = field(default_factory=Counter)
     missed: Counter[tuple[str, str]] = field(default_factory=Counter)
+    legitimate: Counter[tuple[str, str]] = field(default_factory=Counter)
     left_out: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
 
@@ -187,19 +189,42 @@ def _explained(
 def _plant(found: Found, subject_seed: int, dtype: str, tally: Tally) -> None:
     """Run the backward pass again with one entry of what one node sends multiplied by 1 + FAULT, and ask the local
     judge.
+
+    Where the changed entry is one more legitimate choice at a kink nothing is wrong, and another place is drawn.
     """
     recording, seen = found.recording, found.seen
     assert recording is not None and seen is not None
     rng = np.random.default_rng(subject_seed)
     nodes = nodes_of(recording)
     c = cotangents(recording.torch_outputs, subject_seed)
-    leaves = [t for t in recording.leaves.values()]
-    run_backward(recording, nodes, leaves, c)
+    run_backward(recording, nodes, [*recording.leaves.values()], c)
     places = [(n, e) for n in nodes if n.ran for e, v in n.inputs if v in seen.tracers and _entries(n, e).size]
-    if not places:
-        return  # every adjoint of this program is zero, so that there is nothing to disturb
-    node, edge = places[rng.integers(len(places))]
-    entry = int(rng.choice(_entries(node, edge)))
+    for k in rng.permutation(len(places)):  # none where every adjoint of the program is zero
+        node, edge = places[k]
+        entry = int(rng.choice(_entries(node, edge)))
+        verdicts = _judge_disturbed(found, nodes, node, edge, entry, dtype, subject_seed)
+        if any(v.judgement.verdict == "mismatch" for v in verdicts):
+            tally.planted[dtype, "mismatch"] += 1
+            return
+        if not any(_is_a_choice(v, edge, entry, node) for v in verdicts):
+            tally.planted[dtype, "missed"] += 1
+            tally.missed[verdicts[0].operation if verdicts else node.name, dtype] += 1
+            return
+        tally.legitimate[verdicts[0].operation, dtype] += 1
+
+
+def _is_a_choice(v: LocalVerdict, edge: int, entry: int, node: Node) -> bool:
+    """Whether the entry that was changed, and no other, is what makes this judgement a convention."""
+    at = np.unravel_index(entry, np.shape(node.sent[edge]))
+    return v.judgement.verdict == "convention" and v.argument == edge and tuple(v.judgement.entry) == at
+
+
+def _judge_disturbed(
+    found: Found, nodes: Sequence[Node], node: Node, edge: int, entry: int, dtype: str, seed: int
+) -> list[LocalVerdict]:
+    """What the local judge says of a node one entry of which is multiplied by 1 + FAULT on its way."""
+    recording, seen = found.recording, found.seen
+    assert recording is not None and seen is not None
 
     def disturb(sent: Any, received: Any) -> Any:
         changed = sent[edge].clone(memory_format=torch.contiguous_format)
@@ -208,14 +233,10 @@ def _plant(found: Found, subject_seed: int, dtype: str, tally: Tally) -> None:
 
     handle = node.node.register_hook(disturb)  # before the noting hook, which then sees the faulty adjoint
     try:
-        run_backward(recording, nodes, leaves, c)
+        run_backward(recording, nodes, [*recording.leaves.values()], cotangents(recording.torch_outputs, seed))
     finally:
         handle.remove()
-    verdicts = [v for v in judge_node(seen, node, subject_seed)]
-    caught = any(v.judgement.verdict == "mismatch" for v in verdicts)
-    tally.planted[dtype, "mismatch" if caught else "missed"] += 1
-    if not caught:
-        tally.missed[verdicts[0].operation if verdicts else node.name, dtype] += 1
+    return list(judge_node(seen, node, seed))
 
 
 def _entries(node: Node, edge: int) -> np.ndarray[Any, Any]:
