@@ -12,7 +12,7 @@ from .drawn import Case
 from .emit import compiled, emit
 from .errors import CaseError
 from .explaining import ZERO_TIMES_INFINITY, Explanation, explanations
-from .findings import Candidate
+from .findings import FAILING, Candidate
 from .generated import compare_case, counted, draw_cases, in_precision, single_equations, torch_function
 from .one_sided import WRONG_SUM
 from .rows import Rows
@@ -29,7 +29,6 @@ KINDS = {
     "network": networks,
     "program": lambda: programs(only=[name for name in steps() if name not in COMPOSED]),
 }
-WRONG = ("mismatch", "raised", "accepted", "crashed")
 
 
 def run_block(unit: Unit, result: UnitResult) -> None:
@@ -60,7 +59,7 @@ def _compare(name: str, case: Case, mode: str, dtype: str, seed: int, result: Un
         last = traceback.extract_tb(error.__traceback__)[-1]
         text = f"{type(error).__name__}: {error} ({last.name}, line {last.lineno})"[:400]
         rows.add(mode=mode, verdict="crashed", dtype=dtype, quantity="derivative", message=text)
-    wrong = [r for r in rows.rows if r["verdict"] in WRONG]
+    wrong = [r for r in rows.rows if r["verdict"] in FAILING]
     if wrong:
         found = _candidates(case, mode, dtype, seed, wrong)
         for r in wrong:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 import traceback
 import warnings
@@ -14,7 +15,7 @@ from . import opinfo
 from .cases import call_to_json, elements
 from .comparing import Found, Subject, compare_forward_modes, compare_reverse
 from .errors import TheirsRaised, UsageError
-from .findings import Candidate
+from .findings import FAILING, Candidate
 from .localising import suspects
 from .recording import Recording
 from .rows import Rows
@@ -73,47 +74,59 @@ def _opinfo(unit: Unit, result: UnitResult) -> None:
     traced: Counter[tuple[str, str]] = Counter()
     for number, subject in subjects:
         result.programs += 1
+        rows = Rows(f"opinfo/{entry.name}/{number}", op=entry.name, source="opinfo", seed=subject.seed)
         if elements(subject) > LARGEST_SAMPLE:
             text = f"sample {number} has {elements(subject)} entries, compared are samples of up to {LARGEST_SAMPLE}"
-            rows = Rows(f"opinfo/{entry.name}/{number}", op=entry.name, source="opinfo", seed=subject.seed)
-            result.rows.append(rows.one(mode="R", verdict="unsupported", dtype="float64", message=text))
+            rows.add(mode="R", verdict="unsupported", dtype="float64", message=text)
             reasons.add(text)
-            continue
-        if not subject.leaves:
-            rows = Rows(f"opinfo/{entry.name}/{number}", op=entry.name, source="opinfo", seed=subject.seed)
-            rows.add(
-                mode="R", verdict="agree", dtype="float64", message="no argument of this sample asks for a gradient"
-            )
-            result.rows += rows.rows
-            continue
-        for mode in unit.modes:
-            if (
-                mode in declined
-                or (len(mode) > 1 and number >= (unit.samples or SECOND_ORDER_SAMPLES))
-                or (unit.samples is not None and number >= unit.samples)
-            ):
-                continue
-            rows = Rows(f"opinfo/{entry.name}/{number}", op=entry.name, source="opinfo", seed=subject.seed)
-            try:
-                found = compare_reverse(subject, rows) if mode == "R" else compare_forward_modes(subject, rows, mode)
-            except TheirsRaised as error:
-                rows.add(mode=mode, verdict="raised", dtype="float64", message=error.text)
-                found = Found()
-            except UsageError as error:
-                rows.add(mode=mode, verdict="unsupported", dtype="float64", message=str(error))
-                found = Found(unsupported={entry.name: str(error)})
-            except Exception as error:  # our own fault: a row that fails the run, so that it is seen
-                rows.add(mode=mode, verdict="crashed", dtype="float64", message=_text(error))
-                found = Found()
-            reasons |= set(found.unsupported.values())
-            result.rows += rows.rows
-            wrong = [r for r in rows.rows if r["verdict"] in ("mismatch", "raised", "accepted", "crashed")]
-            if wrong:
-                row = max(wrong, key=lambda r: (r["verdict"] == "mismatch", r.get("z") or 0.0))
-                traced[mode, row["verdict"]] += 1
-                if traced[mode, row["verdict"]] <= TRACED:
-                    result.candidates += _candidates(entry.name, number, subject, found, mode, row)
+        elif not subject.leaves:
+            text = "no argument of this sample asks for a gradient"
+            rows.add(mode="R", verdict="agree", dtype="float64", message=text)
+        else:
+            for mode in unit.modes:
+                if mode not in declined and number < _samples(unit, mode):
+                    reasons |= _compare(entry.name, number, subject, mode, rows, traced, result)
+        result.rows += rows.rows
     result.coverage.append(_coverage(entry.name, result.rows, reasons | {f"{m}: {w}" for m, w in declined.items()}))
+
+
+def _samples(unit: Unit, mode: str) -> float:
+    """How many samples of an entry are compared in a mode."""
+    if unit.samples is not None:
+        return unit.samples
+    return math.inf if len(mode) == 1 else SECOND_ORDER_SAMPLES
+
+
+def _compare(
+    name: str,
+    number: int,
+    subject: Subject,
+    mode: str,
+    rows: Rows,
+    traced: Counter[tuple[str, str]],
+    result: UnitResult,
+) -> set[str]:
+    """Compare one sample in one mode: its rows, and a candidate for what is wrong. Returns why anything is not covered.
+
+    traced: how many samples were traced to an operation, by mode and verdict.
+    """
+    before, found = len(rows.rows), Found()
+    try:
+        found = compare_reverse(subject, rows) if mode == "R" else compare_forward_modes(subject, rows, mode)
+    except TheirsRaised as error:
+        rows.add(mode=mode, verdict="raised", dtype="float64", message=error.text)
+    except UsageError as error:
+        rows.add(mode=mode, verdict="unsupported", dtype="float64", message=str(error))
+        found.unsupported[name] = str(error)
+    except Exception as error:  # our own fault: a row that fails the run, so that it is seen
+        rows.add(mode=mode, verdict="crashed", dtype="float64", message=_text(error))
+    wrong = [r for r in rows.rows[before:] if r["verdict"] in FAILING]
+    if wrong:
+        row = max(wrong, key=lambda r: (r["verdict"] == "mismatch", r.get("z") or 0.0))
+        traced[mode, row["verdict"]] += 1
+        if traced[mode, row["verdict"]] <= TRACED:
+            result.candidates += _candidates(name, number, subject, found, mode, row)
+    return set(found.unsupported.values())
 
 
 def _candidates(
