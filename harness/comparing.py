@@ -116,11 +116,7 @@ def compare_reverse(subject: Subject, rows: Rows) -> Found:
         gradients = run_backward(recording, nodes, subject.leaves, c)
     except Exception as error:
         raise TheirsRaised(error) from error
-    found = Found(
-        recording=recording,
-        seen=seen,
-        unsupported=seen.missing,
-    )
+    found = Found(recording=recording, seen=seen, unsupported=seen.missing)
     local: list[tuple[LocalVerdict, Node | None]] = [(v, None) for v in judge_values(seen, subject.seed)]
     local += [(v, n) for n in nodes for v in judge_node(seen, n, subject.seed)]
     for v, _ in local:
@@ -277,6 +273,23 @@ def _coarsest(subject: Subject, recording: Recording, seen: Witnessed) -> str:
     )
 
 
+def _not_compared(
+    subject: Subject, recording: Recording, seen: Witnessed, mode: str, wanted: list[int]
+) -> tuple[str, str] | None:
+    """What keeps a run from being compared in a mode other than R, by name, and why; None if nothing does."""
+    if subject.dtype != "float64":
+        text = f"mode {mode} is compared in float64; convert the inputs with dtypes=('float64',)"
+        return f"mode {mode} in {subject.dtype}", text
+    if seen.missing:
+        return next(iter(seen.missing)), "; ".join(sorted(set(seen.missing.values())))
+    if seen.cut and "F" in mode:
+        text = f"mode {mode} of a run under no_grad: tangents flow through it and adjoints do not: no one meaning"
+        return f"mode {mode} through no_grad", text
+    if any(t.is_complex() for t in (*subject.leaves, *(recording.torch_outputs[i] for i in wanted))):
+        return f"mode {mode} of complex tensors", "complex inputs or outputs are compared in mode R alone"
+    return None
+
+
 def compare_forward_modes(subject: Subject, rows: Rows, mode: str) -> Found:
     """Any other mode: PyTorch's answer for the whole callable against the witness's reading of its recorded run
     (float64).
@@ -284,33 +297,15 @@ def compare_forward_modes(subject: Subject, rows: Rows, mode: str) -> Found:
     start = time.perf_counter()
     # tangents flow through no_grad, which PyTorch documents; adjoints do not
     recording, seen, wrt = record(subject, cut_no_grad="R" in mode)
-    found = Found(
-        recording=recording,
-        seen=seen,
-        unsupported=seen.missing,
-    )
+    found = Found(recording=recording, seen=seen, unsupported=seen.missing)
     order = len(mode)
     wanted = [i for i, t in enumerate(recording.torch_outputs) if t.is_floating_point() or t.is_complex()]
     common = {"mode": mode, "quantity": "derivative", "order": order, "dtype": subject.dtype}
-    if subject.dtype != "float64":
-        rows.add(
-            **common,
-            verdict="unsupported",
-            message=f"mode {mode} is compared in float64; convert the inputs with dtypes=('float64',)",
-        )
-        found.unsupported[f"mode {mode} in {subject.dtype}"] = "only float64"
-        return found
-    if seen.missing:
-        rows.add(**common, verdict="unsupported", message="; ".join(sorted(set(seen.missing.values()))))
-        return found
-    if seen.cut and "F" in mode:
-        text = f"mode {mode} of a run under no_grad: tangents flow through it and adjoints do not: no one meaning"
-        found.unsupported[f"mode {mode} through no_grad"] = text
+    refused = _not_compared(subject, recording, seen, mode, wanted)
+    if refused is not None:
+        name, text = refused
+        found.unsupported.setdefault(name, text)
         rows.add(**common, verdict="unsupported", message=text)
-        return found
-    if any(t.is_complex() for t in (*subject.leaves, *(recording.torch_outputs[i] for i in wanted))):
-        found.unsupported[f"mode {mode} of complex tensors"] = "complex inputs or outputs are compared in mode R alone"
-        rows.add(**common, verdict="unsupported", message="complex inputs or outputs are compared in mode R alone")
         return found
 
     last: list[tuple[torch.Tensor, ...]] = []  # the outputs of the latest run: what it drew at random shows in them
@@ -334,14 +329,13 @@ def compare_forward_modes(subject: Subject, rows: Rows, mode: str) -> Found:
     try:
         with untouched(subject.module):
             answers = ask_torch(flat, [x.detach() for x in leaves], c, t, s, mode)
-            same = not recording.draws or _same_numbers(last[0], [recording.torch_outputs[i] for i in wanted])
     except Exception as error:  # PyTorch raised where the witness has an answer: a row, not a crash
         text = " ".join(str(error).split())[:300]
         rows.add(
             **common, verdict="raised", message=f"{type(error).__name__}: {text}", seconds=time.perf_counter() - start
         )
         return found
-    if not same:
+    if recording.draws and not _same_numbers(last[0], [recording.torch_outputs[i] for i in wanted]):
         text = f"mode {mode} of a run that draws random numbers: under torch.func PyTorch drew others than recorded"
         found.unsupported[f"mode {mode} of random draws"] = text
         rows.add(**common, verdict="unsupported", message=text + "; compare it in mode R, or in eval mode")
