@@ -129,7 +129,7 @@ def _raising(case: Case, mode: str, dtype: str, seed: int) -> Case | None:
             fn = compiled(emit(alone.program, always_tuple=True))
             v = alone.program.outputs if mode in ("F", "FF") else alone.program.inputs
             answers_of(fn, alone.inputs, d, mode, dtype, [x.shape for x in v])
-        except (RuntimeError, NotImplementedError):
+        except Exception:  # PyTorch refuses with errors of several kinds
             return alone
     return None
 

@@ -2,7 +2,8 @@
 
 Asked in this order, each only where the one before has no answer: every equation alone in the same mode; every equation
 alone at a lower order, through which an error of a first derivative enters a second; every equation along a direction
-of zeros, where torch multiplies 0 by an infinite slope.
+of zeros, where torch multiplies 0 by an infinite slope; every equation in reverse and in forward mode, which choose
+differently at a tie.
 """
 
 from __future__ import annotations
@@ -26,9 +27,11 @@ from .generated import (
     torch_function,
 )
 from .localising import suspects
+from .one_sided import EXACT
 from .scripts import Directions, answers_of, random_directions
 
 ZERO_TIMES_INFINITY = "zero times infinity"
+UNLIKE_CHOICES = "forward and reverse choose differently"
 # The orders at which an error can enter a derivative asked in a mode; "" is the value.
 LOWER = {
     "R": ("",),
@@ -82,7 +85,32 @@ def explanations(case: Case, mode: str, dtype: str, seed: int, only_nan: bool) -
         along = list(_zero_times_infinity(case, alone, asked, dtype, seed)) if asked else []
         if along:
             return along
-    return []
+    return list(_unlike_choices(alone, mode, dtype, seed)) if {"R", "F"} <= set(mode) else []
+
+
+def _unlike_choices(alone: list[Case], mode: str, dtype: str, seed: int) -> Iterator[Explanation]:
+    """Equations at a kink whose reverse and forward mode choose differently, though each choice is legitimate.
+
+    ⟨R c, t⟩ = ⟨c, F t⟩ for every matrix; where they differ, one derivative taken through the other mixes two choices.
+    """
+    taken: set[str] = set()
+    for number, single in enumerate(alone):
+        op = torch_function(single.program.equations[-1])
+        if op in taken:
+            continue
+        fn, d = compiled(emit(single.program, always_tuple=True)), random_directions(single.program, seed + number)
+        shapes = {"R": [v.shape for v in single.program.inputs], "F": [v.shape for v in single.program.outputs]}
+        try:
+            back, forth = (answers_of(fn, single.inputs, d, asked, dtype, shapes[asked]) for asked in "RF")
+        except (RuntimeError, NotImplementedError):  # torch cannot be asked for this equation in this mode
+            continue
+        sides = [[g * t for g, t in zip(back, d.t, strict=True)], [c * y for c, y in zip(d.c, forth, strict=True)]]
+        left, right = (sum(float(np.sum(x)) for x in side) for side in sides)
+        size = sum(float(np.sum(np.abs(x))) for side in sides for x in side)
+        if abs(left - right) > EXACT * size:
+            taken.add(op)
+            note = "at a tie reverse mode chooses one argument and forward mode another"
+            yield Explanation(op, aten_operation(single), mode, single, note, UNLIKE_CHOICES)
 
 
 def _differs_weighted(single: Case, mode: str, dtype: str, seed: int) -> Located | None:

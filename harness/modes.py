@@ -118,4 +118,5 @@ def reference(
         [],
         "float64",
         lambda: started(program, f"{mode} {len(x)} lossy", lambda p: derive(p, mode, True), nested),
+        nested=len(mode) > 1,
     )

@@ -18,14 +18,14 @@ LARGEST = {
 
 class OutOfRange:
     """An observer that lets numbers leave the range of a dtype as kernels do: beyond its largest they are infinite,
-    below its normal numbers 0.
+    below its normal numbers 0 (or as they are: `flushes` says whether the kernel flushes them).
 
     left: the last number that left the range, 0.0 if none did. overflows: whether one was too large.
     """
 
-    def __init__(self, dtype: str) -> None:
+    def __init__(self, dtype: str, flushes: bool) -> None:
         self.limit = LARGEST[dtype]
-        self.normal = SMALLEST[dtype] / (2.0 * UNIT_ROUNDOFF[dtype])
+        self.normal = SMALLEST[dtype] / (2.0 * UNIT_ROUNDOFF[dtype]) if flushes else 0.0
         self.left = 0.0
         self.overflows = False
 

@@ -75,9 +75,15 @@ def _length(
 
 
 class Noise:
-    """An observer for `Plan.observe` that disturbs every result as rounding in `dtype` would, `magnified` times."""
+    """An observer for `Plan.observe` that disturbs every result as rounding in `dtype` would, `magnified` times.
 
-    def __init__(self, dtype: str, rng: np.random.Generator, magnified: float | None = None) -> None:
+    reordered: sums of two are disturbed by a rounding of their larger term, as where they are added in another order.
+    """
+
+    def __init__(
+        self, dtype: str, rng: np.random.Generator, magnified: float | None = None, reordered: bool = False
+    ) -> None:
+        self.reordered = reordered
         self.magnified = MAGNIFIED.get(dtype, 1.0) if magnified is None else magnified
         self.u = UNIT_ROUNDOFF[dtype] * self.magnified
         # Below the normal range a result is rounded to a multiple of the smallest number, whatever its size.
@@ -93,6 +99,8 @@ class Noise:
         s = drift(primitive, arguments, equation.params, result, self.u)
         if isinstance(s, float) and s == 0.0:
             return result
+        if self.reordered and primitive.name in ("add", "subtract"):
+            s = np.maximum(s, NOISE * self.u * np.maximum(np.abs(arguments[0]), np.abs(arguments[1])))
         if self.checks_range and primitive.ulps > 0.0:
             size = np.abs(result)
             if np.min(size, initial=np.inf) < self.normal:
@@ -110,19 +118,21 @@ def spread(
     seed: int = 0,
     under: Observer | None = None,
     magnified: float | None = None,
+    reordered: bool = False,
 ) -> tuple[list[Array], list[Array]]:
     """Exact outputs, and the root mean square by which rounding in `dtype` moves them.
 
     plan, given: as for Plan.run. samples: m, number of disturbed runs. under: an observer for `Plan.observe` that
     changes results before they are disturbed (another choice at a kink). magnified: how much larger the noise is made,
-    and the spread smaller; 1 where a decision may turn with the rounding, which is not linear in it. Returns two lists
-    of arrays with the shapes of the outputs; the unit is that of the outputs. Where a disturbed run is not finite and
+    and the spread smaller; 1 where a decision may turn with the rounding, which is not linear in it. reordered: as for
+    Noise. Returns two lists of arrays with the shapes of the outputs; the unit is that of the outputs. Where a
+    disturbed run is not finite and
     the exact one is, the spread is inf.
     """
     exact = [np.asarray(y) for y in (plan.run(given) if under is None else plan.observe(given, under))]
     moved = [np.zeros(y.shape) for y in exact]  # root of the sum of squares, which may lie below the smallest float
     rng = np.random.default_rng(seed)
-    noise = Noise(dtype, rng, magnified)
+    noise = Noise(dtype, rng, magnified, reordered)
     disturb: Observer = noise if under is None else lambda p, e, xs, r: noise(p, e, xs, under(p, e, xs, r))
     with np.errstate(all="ignore"):
         for _ in range(samples):

@@ -112,6 +112,7 @@ logaddexp = elementwise(
     np.logaddexp,
     lambda y, a, b: _share(y, a, b, 1.0),
     lambda y, a, b: _share(y, b, a, 1.0),
+    lossy=(lambda y, a, b: reciprocal(1.0 + exp(b - a)), lambda y, a, b: reciprocal(1.0 + exp(a - b))),
     torch="logaddexp",
     source="∂ log(eᵃ + eᵇ)/∂a = eᵃ/(eᵃ + eᵇ)",
     ulps=2.0,

@@ -7,12 +7,15 @@ import importlib
 import numpy as np
 import pytest
 import torch
+from gradwitness.harness.blocks import _compare
 from gradwitness.harness.calibrating import BINS, Tally, calibrate_block
 from gradwitness.harness.drawn import Case
+from gradwitness.harness.explaining import UNLIKE_CHOICES, explanations
 from gradwitness.harness.generated import compare_case, draw_cases, localise, single_equations
 from gradwitness.harness.rows import Rows
 from gradwitness.harness.shrinking import shrink, simpler_numbers, size_of, smallest
 from gradwitness.harness.strategies import programs, steps
+from gradwitness.harness.work import Unit, UnitResult
 from gradwitness.reference_engine import ops
 from gradwitness.reference_engine.tracing import trace
 
@@ -173,3 +176,29 @@ def test_what_is_drawn_depends_on_the_seed_alone_and_not_on_the_modules_that_are
     monkeypatch.syspath_prepend(tmp_path)
     importlib.import_module("full_of_constants")
     assert [c.to_json() for c in draw_cases(programs(), 20, 5)] == before
+
+
+def test_a_tie_at_which_forward_and_reverse_choose_differently_is_named():
+    """fmax(a, b)² at a = b: torch has w = 1 in reverse and w = 0 in forward mode, so 2 in place of 2w(1 - w)."""
+    case = case_of(lambda a, b: ops.square(ops.fmax(a, b)), [1.0], [1.0])
+    (found,) = explanations(case, "FR", "float64", 0, False)
+    assert (found.op, found.culprit, found.kind) == ("torch.fmax", "aten::fmax.default", UNLIKE_CHOICES)
+    consistent = case_of(lambda a, b: ops.square(ops.maximum(a, b)), [1.0], [1.0])
+    assert explanations(consistent, "FR", "float64", 0, False) == []
+
+
+def test_terms_that_cancel_at_second_order_may_leave_a_rounding():
+    x = np.random.default_rng(0).uniform(-1.0, 1.0, 40)
+    case = case_of(lambda a, b, c: ops.lerp(a, a, b) * c, x, x, np.ones(40))
+    for seed in (1, 3, 10):
+        rows = Rows("lerp")
+        compare_case(case, rows, ("FR", "RF", "RR"), "float64", seed)
+        assert {r["verdict"] for r in rows.rows} == {"agree"}
+
+
+def test_an_error_of_any_kind_that_torch_raises_is_traced_to_its_operation():
+    unit = Unit("generated", "block", ("F",), 7, 0, 0)
+    result = UnitResult(unit)
+    case = case_of(lambda a: ops.logcumsumexp(ops.exp(a), axis=0), np.zeros((0, 2)))
+    _compare("empty", case, "F", "float64", 0, result)
+    assert [(c.op, c.verdict) for c in result.candidates] == [("torch.logcumsumexp", "raised")]
