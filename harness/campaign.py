@@ -25,8 +25,8 @@ from .work import Unit, UnitResult
 SOURCES = ("generated", "opinfo", "all")
 UNIT_SECONDS = 240.0  # time limit of one unit; the slowest takes about 20 s
 SHRINK_SECONDS = 30.0  # time limit for cutting one finding down
+DEFAULT_CASES = 300
 TESTED = ("2.13",)  # series of torch that the whole suite is run against
-DEFAULT_CASES = 240
 
 
 @dataclass(frozen=True)
@@ -124,6 +124,12 @@ def run_campaign(
     issues = load() if known is None else known
     start = time.perf_counter()
     work = units(options)
+    if not work:
+        raise UsageError(
+            f"run: nothing to do with source {options.source!r}, {options.cases} cases, only {options.only or 'all'}; "
+            "accepted is at least one generated program or op_db entry (--only chooses among entries, not among "
+            "generated programs). Leave one of them out."
+        )
     results = _run(work, options.workers, progress)
     rows = [r for result in results for r in result.rows]
     candidates: list[Candidate] = [c for result in results for c in result.candidates]

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import inspect
+import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from ..reports.schema import frame_from_rows
-from .comparing import Subject, compare_forward_modes, compare_reverse
+from .comparing import Found, Subject, compare_forward_modes, compare_reverse
 from .errors import GradientMismatch, TheirsRaised, UnsupportedOperation, UsageError
 from .judging import worst
 from .known import load, match
+from .localising import suspects
 from .modes import accepted_mode
 from .preserving import random_state, untouched
 from .result import CheckResult, Culprit
@@ -48,7 +51,10 @@ def check(
     parameters, .grad, buffers, train flags and random state are as before. Raises UsageError for arguments that are
     not accepted; what `fn` itself raises becomes a row with verdict `raised`.
     """
-    modes, runners, dtypes = _several(modes), _several(runners), None if dtypes is None else _several(dtypes)
+    modes, runners = _several(modes), _several(runners)
+    dtypes = None if dtypes is None else tuple(d.removeprefix("torch.") for d in _several(dtypes))
+    if type(seed) is not int or seed < 0:
+        raise UsageError(f"check: seed={seed!r}; accepted are whole numbers from 0. Pass one.")
     wrt = [wrt] if isinstance(wrt, (int, str)) else wrt
     if not modes or not runners or dtypes == ():
         raise UsageError(
@@ -68,7 +74,8 @@ def check(
     for dtype in dtypes or ():
         if dtype not in DTYPES:
             raise UsageError(
-                f"dtype {dtype!r}: accepted are {', '.join(DTYPES)}. Choose one of them, or None for the dtypes given."
+                f"dtype {dtype!r}: accepted are {', '.join(DTYPES)}. Choose one of them, or leave dtypes out for "
+                "the dtypes given."
             )
     if not callable(fn):
         raise UsageError(
@@ -81,7 +88,7 @@ def check(
     culprit: Culprit | None = None
     exception: BaseException | None = None
     for dtype in dtypes or (None,):
-        with random_state(), untouched(module), _converted(module, dtype):
+        with _gradients_on(), random_state(), untouched(module), _converted(module, dtype):
             subject = _subject(fn, module, inputs, kwargs or {}, wrt, dtype, seed)
             for mode in modes:
                 start = time.perf_counter()
@@ -102,6 +109,8 @@ def check(
                         seconds=time.perf_counter() - start,
                     )
                     continue
+                if mode != "R" and found.culprit is not None:
+                    found.culprit = _alone(found, mode, seed, rows) or found.culprit
                 culprit = culprit or found.culprit
                 unsupported.update(found.unsupported)
     _name_known(rows)
@@ -111,7 +120,7 @@ def check(
 
 def _several(names: Sequence[str]) -> tuple[str, ...]:
     """One or more names as a tuple; a single string may hold several, separated by commas."""
-    return tuple(n.strip() for n in names.split(",") if n.strip()) if isinstance(names, str) else tuple(names)
+    return tuple(n.strip() for n in names.split(",") if n.strip()) if isinstance(names, str) else tuple(map(str, names))
 
 
 def assert_gradients(
@@ -136,6 +145,29 @@ def assert_gradients(
             "operation differently.",
         )
     raise GradientMismatch(result.explain(), result)
+
+
+@contextmanager
+def _gradients_on() -> Iterator[None]:
+    """Whatever the caller switched off around the check."""
+    with torch.inference_mode(False), torch.enable_grad():
+        yield
+
+
+def _alone(found: Found, mode: str, seed: int, rows: Rows) -> Culprit | None:
+    """The operation that is wrong on its own in a mode other than R; the mode's rows are given its name."""
+    if found.recording is None or found.seen is None:
+        return None
+    for call, _, _, single in suspects(found.recording, found.seen, mode, seed):
+        worst_row = max((r for r in single.rows if r["verdict"] == "mismatch"), key=lambda r: r["z"])
+        for r in rows.rows:
+            if r["mode"] == mode and r["verdict"] == "mismatch":
+                r["culprit"] = call.qualified
+        file, _, line = call.where.rpartition(":")
+        at, number = json.loads(worst_row["entry"]), int(line) if line.isdigit() else 0
+        values = worst_row["torch_value"], worst_row["reference_value"]
+        return Culprit(call.qualified, file, number, tuple(at), *values, mode)
+    return None
 
 
 def _name_known(rows: Rows) -> None:

@@ -37,6 +37,15 @@ def _listed(text: str | None) -> tuple[str, ...]:
     return tuple(part.strip() for part in (text or "").split(",") if part.strip())
 
 
+def _named(only: str | None) -> tuple[str, ...]:
+    """The entries of --only. Raises UsageError where it is given and names none."""
+    from .errors import UsageError
+
+    if only is not None and not _listed(only):
+        raise UsageError("run: --only names no entry; accepted are names of op_db entries. Name one, or leave it out.")
+    return _listed(only)
+
+
 def _modes(modes: str | None, orders: str | None) -> tuple[str, ...]:
     """--modes and --orders as mode strings; both given: those that fit both."""
     from .errors import UsageError
@@ -66,9 +75,9 @@ def run(
     samples: Annotated[
         int | None, typer.Option(help="samples per op_db entry and mode; default all at order 1 and two above")
     ] = None,
-    cases: Annotated[int, typer.Option(help="number of generated programs")] = 400,
+    cases: Annotated[int | None, typer.Option(help="number of generated programs; default 300")] = None,
     only: Annotated[str | None, typer.Option(help="only these op_db entries, separated by commas")] = None,
-    seed: Annotated[int, typer.Option(help="what everything is drawn from")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="what everything is drawn from")] = 0,
     workers: Annotated[int, typer.Option(help="worker processes; the counts do not depend on it")] = min(
         2, os.cpu_count() or 1
     ),
@@ -76,7 +85,7 @@ def run(
 ) -> None:
     """Run the campaign and leave a report.
 
-    Example: gradwitness run --source opinfo --only logcumsumexp,cumprod --out out
+    Example: gradwitness run --source opinfo --only cholesky_inverse,as_strided_scatter --out out
     """
     from .running import run_and_report
 
@@ -86,7 +95,7 @@ def run(
             _modes(modes, orders),
             samples,
             cases,
-            _listed(only),
+            _named(only),
             seed,
             workers,
             out,
@@ -103,7 +112,7 @@ def check(
     ],
     modes: Annotated[str, typer.Option(help="mode strings, outermost first")] = "R",
     dtypes: Annotated[str | None, typer.Option(help="float64,float32; default the dtypes given")] = None,
-    seed: Annotated[int, typer.Option(help="seed of random cotangents")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="seed of random cotangents")] = 0,
     out: Annotated[Path | None, typer.Option(help="write a report of this check into a folder")] = None,
 ) -> None:
     """Check your own code: is the gradient right, and if not, which line is wrong?
@@ -119,9 +128,9 @@ def check(
 def replay(
     case: Annotated[Path, typer.Argument(metavar="CASE.json", help="a case.json of a report's findings folder")],
 ) -> None:
-    """Run one finding again and say whether it still shows.
+    """Run one finding again and say whether it still shows. Exits with 1 if it does and is no known issue.
 
-    Example: gradwitness replay out/findings/cumprod-FF/case.json
+    Example: gradwitness replay out/findings/cholesky-inverse-F/case.json
     """
     from .running import replay_case
 

@@ -23,9 +23,9 @@ from .modes import ask_torch, reference
 from .nodes import Node, nodes_of, run_backward
 from .one_sided import hold_against_one_sided
 from .plans import started
-from .preserving import random_state, untouched
+from .preserving import random_state, random_state_of_backward, random_states, set_random_states, untouched
 from .recording import Recording, capture, to_numpy
-from .result import Culprit
+from .result import NOTHING_DEPENDS, Culprit
 from .rows import Rows
 from .witnessing import Witnessed, witness
 
@@ -113,7 +113,8 @@ def compare_reverse(subject: Subject, rows: Rows) -> Found:
     c = cotangents(recording.torch_outputs, subject.seed)
     nodes = nodes_of(recording)
     try:
-        gradients = run_backward(recording, nodes, subject.leaves, c)
+        with random_state_of_backward(subject.seed):
+            gradients = run_backward(recording, nodes, subject.leaves, c)
     except Exception as error:
         raise TheirsRaised(error) from error
     found = Found(recording=recording, seen=seen, unsupported=seen.missing)
@@ -136,6 +137,8 @@ def compare_reverse(subject: Subject, rows: Rows) -> Found:
     if wrong:
         found.culprit = _culprit(*max(wrong, key=lambda p: (p[0].quantity == "value", p[0].judgement.z)))
     _globally(subject, rows, found, recording, seen, wrt, c, gradients, local)
+    if not any(v in seen.tracers for v in recording.outputs):
+        rows.rows[-1]["message"] = NOTHING_DEPENDS
     rows.rows[-1]["seconds"] = time.perf_counter() - start
     found.verdict = worst([r["verdict"] for r in rows.rows])
     return found
@@ -310,9 +313,11 @@ def compare_forward_modes(subject: Subject, rows: Rows, mode: str) -> Found:
 
     last: list[tuple[torch.Tensor, ...]] = []  # the outputs of the latest run: what it drew at random shows in them
 
+    begin = random_states()
+
     def flat(*tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        with random_state():
-            result = [t for t in tree_flatten(_with_parameters(subject, tensors))[0] if isinstance(t, torch.Tensor)]
+        set_random_states(begin)  # each run draws as the recorded one, and a backward pass after it goes on from there
+        result = [t for t in tree_flatten(_with_parameters(subject, tensors))[0] if isinstance(t, torch.Tensor)]
         last[:] = [tuple(result[i] for i in wanted)]
         return last[0]
 
@@ -327,7 +332,7 @@ def compare_forward_modes(subject: Subject, rows: Rows, mode: str) -> Found:
     t, s = ([within(d, x, relied) for d, x in zip(draw([x.shape for x in leaves]), leaves, strict=True)] for _ in "ts")
     used = [i for i, v in enumerate(wrt) if v >= 0 and v not in wrt[:i]]
     try:
-        with untouched(subject.module):
+        with random_state(), untouched(subject.module):
             answers = ask_torch(flat, [x.detach() for x in leaves], c, t, s, mode)
     except Exception as error:  # PyTorch raised where the witness has an answer: a row, not a crash
         text = " ".join(str(error).split())[:300]

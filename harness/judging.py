@@ -231,22 +231,22 @@ def _one(t: Array, y: Array, s: Array, question: Question) -> Judgement:
     if question.nan_arrives:
         z = np.where(np.isnan(t), 0.0, z)
     unknown = np.isnan(z)
-    if unknown.all():
-        worst = 0
+    wrong = int((z > THRESHOLD).sum())
+    if unknown.any() and not wrong:
+        worst = int(np.argmax(unknown))  # the first entry without a number; z is the greatest of the others
     else:
         ranked = np.where(unknown, -1.0, z)
         # among several infinite z the greatest error speaks
         top = ranked == ranked.max()
         worst = int(np.argmax(np.where(top, np.nan_to_num(error, nan=np.inf, posinf=np.inf), -1.0)))
     entry = tuple(int(i) for i in np.unravel_index(worst, t.shape))
-    wrong = int((z > THRESHOLD).sum())
     verdict = "mismatch" if wrong else "indeterminate" if unknown.any() else "agree"
     reference = _number(y[entry])
     size = abs(reference)
     e = float(error[entry])
     return Judgement(
         verdict,
-        float(z[entry]),
+        float(np.max(z[~unknown], initial=0.0)) if unknown[entry] and not unknown.all() else float(z[entry]),
         entry,
         _number(t[entry]),
         reference,

@@ -10,17 +10,39 @@ from typing import Any
 import numpy as np
 import torch
 
+BACKWARD = 0x5EED  # tells the seed of a backward pass from that of its forward pass
+
 
 @contextmanager
 def random_state() -> Iterator[None]:
     """Put the random state of torch, NumPy and Python back afterwards."""
-    ours, legacy, pythons = torch.get_rng_state(), np.random.get_state(), random.getstate()
+    before = random_states()
     try:
         yield
     finally:
-        torch.set_rng_state(ours)
-        np.random.set_state(legacy)
-        random.setstate(pythons)
+        set_random_states(before)
+
+
+def random_states() -> tuple[Any, Any, Any]:
+    """The random states of torch, NumPy and Python."""
+    return torch.get_rng_state(), np.random.get_state(), random.getstate()
+
+
+def set_random_states(states: tuple[Any, Any, Any]) -> None:
+    """Go on from these random states."""
+    torch.set_rng_state(states[0])
+    np.random.set_state(states[1])
+    random.setstate(states[2])
+
+
+@contextmanager
+def random_state_of_backward(seed: int) -> Iterator[None]:
+    """Random numbers that a backward pass draws are not those that the forward pass drew."""
+    with random_state():
+        torch.manual_seed(seed ^ BACKWARD)
+        np.random.seed((seed ^ BACKWARD) % 2**32)
+        random.seed(seed ^ BACKWARD)
+        yield
 
 
 @contextmanager

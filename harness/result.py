@@ -9,6 +9,11 @@ import pandas as pd
 
 from .judging import ORDER
 
+NOTHING_DEPENDS = (
+    "no output depends on what is differentiated (detach, .data, no_grad, a constant): every gradient is 0, and "
+    "nothing was tested"
+)
+
 
 @dataclass(frozen=True)
 class Culprit:
@@ -29,6 +34,7 @@ class Culprit:
 
     def __str__(self) -> str:
         at = f" at {self.file}:{self.line}" if self.file else ""
+        at += f" in mode {self.mode}" if self.mode != "R" else ""
         numbers = f"PyTorch {self.torch_value:.17g}, witness {self.reference_value:.17g}"
         return f"{self.operation}{at}, entry {list(self.entry)}: {numbers}"
 
@@ -76,11 +82,15 @@ class CheckResult:
             if self.verdict in ("agree", "convention", "inaccurate", "mismatch"):
                 where = "the whole callable" if row["program"] == "whole" else row["op"]
                 torch_value, right = _apart(row["torch_value"], row["reference_value"])
+                mode = "" if row["mode"] == "R" else f" in mode {row['mode']}"
+                asked = f"with respect to {row['wrt']}".replace("with respect to , ", "")
                 lines.append(
-                    f"  greatest error of these: {_text(row['z'])} times what rounding explains, relative "
-                    f"{_text(row['rel_error'])}, in {where} with respect to {row['wrt']}, entry {row['entry']} "
+                    f"  greatest error of these{mode}: {_text(row['z'])} times what rounding explains, relative "
+                    f"{_text(row['rel_error'])}, in {where} {asked}, entry {row['entry']} "
                     f"(PyTorch {torch_value}, witness {right})"
                 )
+            if self.verdict == "indeterminate":
+                lines.append(f"  in {row['program']} with respect to {row['wrt']}, entry {row['entry']}")
             if isinstance(row["message"], str) and row["message"]:
                 mode = "" if row["mode"] in row["message"] else f"mode {row['mode']}: "
                 lines.append(f"  {mode if self.verdict == 'raised' else ''}{row['message']}")
@@ -89,13 +99,15 @@ class CheckResult:
             if self.verdict == "mismatch" and len(ends := f[f["program"] == "whole"]):
                 if not (ends["verdict"] == "mismatch").any():
                     lines.append("  the end-to-end gradients agree: the error does not reach them at these inputs")
+            if row["message"] != NOTHING_DEPENDS and (f["message"] == NOTHING_DEPENDS).any():
+                lines.append(f"  {NOTHING_DEPENDS}")
         if self.culprit is not None:
             lines.append(f"  culprit: {self.culprit}")
             if self.culprit.called:
                 lines.append(f"  called at {self.culprit.called}")
         if self.unsupported:
-            lines.append("  no rule in the witness for: " + ", ".join(sorted(self.unsupported)))
-            lines.append("  what is not affected by them was judged; see the frame")
+            lines.append("  not compared: " + ", ".join(sorted(self.unsupported)))
+            lines.append("  what is not affected by them was judged; see the rows of the result's frame")
         return "\n".join(lines)
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import importlib.util
 import sys
 import tempfile
+import traceback
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from .campaign import Campaign, Options, run_campaign, untested, write
+from .campaign import DEFAULT_CASES, Campaign, Options, run_campaign, untested, write
 from .errors import UsageError
 from .judging import ORDER
 
@@ -23,7 +24,7 @@ def run_and_report(
     source: str,
     modes: tuple[str, ...],
     samples: int | None,
-    cases: int,
+    cases: int | None,
     only: tuple[str, ...],
     seed: int,
     workers: int,
@@ -33,7 +34,7 @@ def run_and_report(
     """Run the campaign, write the report, print the closing table. Returns the exit code."""
     import torch
 
-    options = Options(source, modes, cases, samples, seed, workers, only).checked()
+    options = Options(source, modes, DEFAULT_CASES if cases is None else cases, samples, seed, workers, only).checked()
     _writable(out)
     console = Console(stderr=True)
     warning = untested(torch.__version__)
@@ -105,7 +106,7 @@ def _closing(campaign: Campaign, page: Path) -> None:
             table.add_row(verdict, str(counts[verdict]))
     console.print(table)
     compared = [c for c in campaign.coverage if c["source"] == "opinfo"]
-    if compared:
+    if compared and "R" in campaign.options.modes:
         covered = sum(c["status"] == "compared" for c in compared)
         console.print(f"op_db entries compared in mode R, every sample: {covered} of {len(compared)}", highlight=False)
     groups: dict[str, list[dict[str, Any]]] = {}
@@ -172,7 +173,7 @@ def _load(target: str) -> tuple[Any, Any]:
     module = importlib.util.module_from_spec(spec)
     sys.modules.setdefault(path.stem, module)
     sys.path.insert(0, str(path.parent.absolute()))
-    spec.loader.exec_module(module)
+    _theirs(target, lambda: spec.loader.exec_module(module))
     if not hasattr(module, name):
         names = [n for n in vars(module) if callable(getattr(module, n)) and not n.startswith("_")]
         raise UsageError(
@@ -185,7 +186,7 @@ def _load(target: str) -> tuple[Any, Any]:
             f"check: {target} is a {type(made).__name__}; accepted is a function without arguments that returns (fn, "
             f"inputs). Wrap it in one."
         )
-    result = made()
+    result = _theirs(target, made)
     if not (isinstance(result, tuple) and len(result) == 2 and callable(result[0])):
         raise UsageError(
             f"check: {target}() returned {type(result).__name__}; accepted is a pair (fn, inputs) of a callable and a "
@@ -194,11 +195,25 @@ def _load(target: str) -> tuple[Any, Any]:
     return result[0], result[1]
 
 
+def _theirs(target: str, made: Callable[[], Any]) -> Any:
+    """What the user's own code gives; what it raises is shown as theirs."""
+    try:
+        return made()
+    except Exception as error:
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        line = error.lineno if isinstance(error, SyntaxError) else last.lineno
+        name = Path(error.filename or last.filename if isinstance(error, SyntaxError) else last.filename).name
+        raise UsageError(
+            f"check: {target} raised {type(error).__name__}: {' '.join(str(error).split())} ({name}, line {line}); "
+            f"accepted is code that runs. Run the file by itself first."
+        ) from error
+
+
 def replay_case(path: Path) -> int:
     """Run one case again. Returns 0 if it agrees or is a known issue, 1 if it differs and is not known."""
     from .cases import call_from_json, read_case
     from .comparing import compare_forward_modes, compare_reverse
-    from .errors import CaseError
+    from .errors import CaseError, TheirsRaised
     from .known import load, match
     from .rows import Rows
 
@@ -235,7 +250,10 @@ def replay_case(path: Path) -> int:
                 )
             subject = found[0]
             names = [entry.name]
-        (compare_reverse if mode == "R" else lambda s, r: compare_forward_modes(s, r, mode))(subject, rows)
+        try:
+            (compare_reverse if mode == "R" else lambda s, r: compare_forward_modes(s, r, mode))(subject, rows)
+        except TheirsRaised as error:
+            rows.add(mode=mode, verdict="raised", dtype=subject.dtype, message=error.text)
     worst = min(rows.rows, key=lambda r: (ORDER.index(r["verdict"]), -(r.get("z") or 0.0)))
     issue = match(
         load(),
@@ -256,4 +274,6 @@ def replay_case(path: Path) -> int:
         print(f"  {worst['message']}")
     if issue is not None:
         print(f"  known: {issue.reference}")
-    return 0 if worst["verdict"] in ("agree", "convention", "inaccurate") or issue is not None else 1
+    shows = worst["verdict"] not in ("agree", "convention", "inaccurate")
+    print(f"  {'it still shows' if shows else 'it no longer shows'}")
+    return 0 if not shows or issue is not None else 1

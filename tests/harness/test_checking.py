@@ -263,6 +263,54 @@ def test_a_run_that_draws_other_numbers_under_torch_func_is_not_called_wrong():
     assert "draws random numbers" in result.explain()
 
 
+class RedrawnMask(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x * (torch.rand_like(x) > 0.5)
+
+    @staticmethod
+    def backward(ctx, g):
+        return g * (torch.rand_like(g) > 0.5)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_backward_that_draws_its_mask_anew_is_a_mismatch_and_named(seed):
+    result = check(lambda x: RedrawnMask.apply(x.sin()).exp(), normal(20), modes=("R", "RR"), seed=seed)
+    assert result.culprit.operation == "RedrawnMaskBackward"
+    assert all((rows["verdict"] == "mismatch").any() for _, rows in result.frame.groupby("mode"))
+
+
+@pytest.mark.parametrize("off", [torch.no_grad, torch.inference_mode])
+def test_gradients_that_the_caller_switched_off_are_checked_all_the_same(off):
+    with off():
+        assert check(faulty_product(0, 1.0).apply, (normal(3), normal(3))).verdict == "mismatch"
+
+
+@pytest.mark.parametrize("fn", [lambda x: x.data.sin(), lambda x: torch.ones(2) * 1.0, lambda x: x.exp().detach()])
+def test_where_nothing_depends_on_the_input_it_is_said_that_nothing_was_tested(fn):
+    assert "nothing was tested" in check(fn, normal(3)).explain()
+    assert "nothing was tested" not in check(torch.exp, normal(3)).explain()
+
+
+def test_a_fault_in_another_mode_is_traced_to_its_operation_with_its_known_issue():
+    result = check(torch.nn.LayerNorm(4, dtype=torch.float64), normal(3, 4), modes=("R", "RF", "FF"))
+    assert (result.culprit.operation, result.culprit.mode) == ("aten::native_layer_norm.default", "RF")
+    assert result.culprit.line > 0 and "in mode" in result.explain()
+    assert set(result.frame.query("verdict == 'mismatch'")["known"]) == {"pytorch/pytorch#196700"}
+
+
+def test_an_entry_without_a_number_is_the_one_that_is_named():
+    result = check(lambda x: -torch.log(1 - torch.sigmoid(x)), torch.tensor([3.0, 60.0], dtype=torch.float64))
+    row = result.frame.query("verdict == 'indeterminate'").iloc[0]
+    assert row["entry"] == "[1]" and "entry [1]" in result.explain()
+
+
+@pytest.mark.parametrize("seed", [-1, "x", 1.5])
+def test_a_seed_that_is_no_whole_number_is_refused(seed):
+    with pytest.raises(UsageError, match="whole numbers from 0"):
+        check(torch.exp, normal(3), seed=seed)
+
+
 class OutsideTorch(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x):

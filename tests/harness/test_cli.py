@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from gradwitness.harness.campaign import DEFAULT_CASES
 from gradwitness.harness.cli import main
 
 
@@ -38,6 +39,9 @@ def faulty():
 
 def alone():
     return torch.sin
+
+def raising():
+    raise ValueError("no data here")
 
 number = 3
 """
@@ -182,3 +186,26 @@ def test_the_installed_command_starts_from_any_folder(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert "pitfalls of automatic differentiation" in done.stdout
+
+
+def test_what_the_users_own_file_raises_is_shown_as_theirs(capsys, target, tmp_path):
+    code, _, err = run(capsys, "check", f"{target}:raising")
+    assert code == 2 and "raised ValueError: no data here (target.py, line" in err and "Traceback" not in err
+    broken = tmp_path / "broken.py"
+    broken.write_text("x = 1\ndef f(:\n")
+    code, _, err = run(capsys, "check", f"{broken}:f")
+    assert code == 2 and "raised SyntaxError" in err and "broken.py, line 2" in err
+
+
+@pytest.mark.parametrize(
+    "options",
+    [("--only", ""), ("--source", "generated", "--cases", 0), ("--source", "generated", "--only", "hypot")],
+)
+def test_a_run_that_would_do_nothing_is_refused(capsys, tmp_path, options):
+    code, _, err = run(capsys, "run", "--out", tmp_path / "out", *options)
+    assert code == 2 and "accepted" in err and not (tmp_path / "out").exists()
+
+
+def test_a_negative_seed_is_refused_and_help_says_how_many_programs_are_run(capsys, target):
+    assert run(capsys, "check", f"{target}:right", "--seed", -1)[0] == 2
+    assert f"default {DEFAULT_CASES}" in " ".join(run(capsys, "run", "--help")[1].split())
