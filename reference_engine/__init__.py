@@ -1,6 +1,7 @@
 """The witness: reverse-mode differentiation on NumPy alone, independent of PyTorch."""
 
 from . import ops
+from .dual import Dual
 from .errors import (
     DerivativeError,
     DtypeError,
@@ -24,6 +25,7 @@ __all__ = [
     "PRIMITIVES",
     "DerivativeError",
     "DtypeError",
+    "Dual",
     "EngineError",
     "Equation",
     "ParameterError",

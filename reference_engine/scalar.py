@@ -1,178 +1,333 @@
-"""`Value`: reverse-mode differentiation of plain Python floats, small enough to be read in one sitting.
+"""`Value`: reverse-mode differentiation of single numbers, small enough to be read in one sitting.
 
 Every operation makes a node that remembers its operands and the slope towards each of them. `backward` walks the nodes
-from the result back, each one after everything that uses it, and adds slope times gradient to the operands: the chain
+from the result back, each one after everything that uses it, and adds gradient times slope to the operands: the chain
 rule, one edge at a time.
 """
 
 from __future__ import annotations
 
-import math
-from typing import Any
+from typing import Any, NoReturn
 
 from .errors import DerivativeError, DtypeError
+from .number_types import FUNCTIONS, choose, divide, is_real, log, number, order, places, power, power_slope, unlike
+
+_new = object.__new__  # a third faster than calling the class: each operation fills its node in itself
 
 
 class Value:
     """A number that remembers how it was made.
 
-    data, grad: floats; grad is ∂root/∂self once `root.backward()` has run, in units of root per unit of self.
-    Plain numbers may stand on either side of an operator. Source: Griewank and Walther, Evaluating Derivatives, ch. 3.
+    data: a number of any type that computes: float, int and Fraction (both exact), complex, mpmath's mpf, Dual.
+    grad: ∂root/∂self once `root.backward()` has run, in units of root per unit of self; 0 before. Plain numbers may
+    stand on either side of an operator. Types mix as Python mixes them (a Fraction and a float make a float); what
+    Python refuses to mix raises DtypeError. An operation of your own is `Value(data, operands, name, slopes)`, with at
+    most two operands. Source: Griewank and Walther, Evaluating Derivatives, ch. 3.
     """
 
-    __slots__ = ("_op", "_prev", "_slopes", "data", "grad")
+    # y = f(a, b): its operands (None where there is none) and the slopes ∂y/∂a and ∂y/∂b. Where one operand was a plain
+    # number, it stands in _db, and _b is None.
+    __slots__ = ("_a", "_b", "_da", "_db", "_op", "data", "grad")
     __array_ufunc__ = None  # a NumPy number on the left leaves the operation to us
 
-    def __init__(
-        self, data: Any, _prev: tuple[Value, ...] = (), _op: str = "", _slopes: tuple[float, ...] = ()
-    ) -> None:
-        try:
-            self.data = float(data)
-        except (TypeError, ValueError):
-            raise DtypeError(
-                f"Value: found {data!r} of type {type(data).__name__}; accepted is one real number. Take one entry."
-            ) from None
-        self.grad = 0.0
-        self._prev = _prev
+    def __init__(self, data: Any, _prev: Any = (), _op: str = "", _slopes: Any = ()) -> None:
+        self.data = number(data, "Value")
+        self.grad: Any = 0
         self._op = _op
-        self._slopes = _slopes
+        self._a, self._b = _pair("operands", _prev)
+        self._da, self._db = _pair("slopes", _slopes)
 
     def __repr__(self) -> str:
-        return f"Value(data={self.data:.4f}, grad={self.grad:.4f})"
+        return f"Value(data={places(self.data)}, grad={places(self.grad)})"
+
+    def __init_subclass__(cls) -> None:
+        raise DtypeError(
+            f"Value: {cls.__name__} inherits from it; accepted is Value itself. Write a function that takes Values, or "
+            "make an operation of your own with Value(data, operands, name, slopes)."
+        )
+
+    # Addition and multiplication are written out, since nearly every node is one of them.
 
     def __add__(self, other: Any) -> Value:
-        b = _value(other)
-        return Value(self.data + b.data, (self, b), "+", (1.0, 1.0))
-
-    def __sub__(self, other: Any) -> Value:
-        b = _value(other)
-        return Value(self.data - b.data, (self, b), "-", (1.0, -1.0))
+        """a + b: slopes 1 and 1."""
+        y = _new(Value)
+        try:
+            if other.__class__ is Value:
+                y.data = self.data + other.data
+                y._b = other
+                y._da = y._db = 1
+            else:
+                y._db = other = number(other, "add")
+                y.data = self.data + other
+                y._b = None
+                y._da = 1
+        except TypeError:
+            unlike("add", self, other)
+        y._a = self
+        y._op = "+"
+        y.grad = 0
+        return y
 
     def __mul__(self, other: Any) -> Value:
-        b = _value(other)
-        return Value(self.data * b.data, (self, b), "*", (b.data, self.data))
+        """a b: slopes b and a."""
+        y = _new(Value)
+        try:
+            if other.__class__ is Value:
+                y._db = a = self.data
+                y._da = b = other.data
+                y.data = a * b
+                y._b = other
+            else:
+                y._da = y._db = other = number(other, "multiply")
+                y.data = self.data * other
+                y._b = None
+        except TypeError:
+            unlike("multiply", self, other)
+        y._a = self
+        y._op = "*"
+        y.grad = 0
+        return y
+
+    def __sub__(self, other: Any) -> Value:
+        """a - b: slopes 1 and -1."""
+        b = _data(other, "subtract")
+        try:
+            return _node(self.data - b, "-", self, other, 1, -1)
+        except TypeError:
+            unlike("subtract", self, other)
 
     def __truediv__(self, other: Any) -> Value:
         """a/b: slopes 1/b and -a/b². Raises DerivativeError at b = 0."""
-        b = _value(other)
-        if b.data == 0.0:
-            raise DerivativeError(
-                f"divide: {self.data} / {b.data}; accepted is any divisor but 0. Check where it became 0."
-            )
-        y = self.data / b.data
-        return Value(y, (self, b), "/", (1.0 / b.data, -y / b.data))
+        a, b = self.data, _data(other, "divide")
+        y = divide(a, b)
+        return _node(y, "/", self, other, divide(1, b), -divide(y, b))
 
     def __pow__(self, other: Any) -> Value:
         """aᵇ: slopes b aᵇ⁻¹ and aᵇ log a. A plain exponent is a constant; a Value for exponent needs a > 0.
 
         Raises DerivativeError at 0 to a negative power, and at a negative base with an exponent that is not whole.
         """
-        a = self.data
-        if not isinstance(other, Value):
-            b = _value(other).data
-            y = _power(a, b)
-            endless = a == 0.0 and 0.0 < b < 1.0  # a root at 0 rises vertically
-            slope = 0.0 if b == 0.0 else math.inf if endless else b * _power(a, b - 1.0)
-            return Value(y, (self,), f"**{other}", (slope,))
-        b = other.data
-        if a <= 0.0:
+        a, b = self.data, _data(other, "power")
+        y = power(a, b)
+        if other.__class__ is not Value:
+            return _node(y, "**", self, other, power_slope(a, b), None)
+        if is_real(a) and order(a) <= 0:
             raise DerivativeError(
                 f"power: base {a} with a Value {b} for exponent; accepted is a base above 0. Use a number."
             )
-        y = _power(a, b)
-        return Value(y, (self, other), "**", (b * _power(a, b - 1.0), y * math.log(a)))
+        return _node(y, "**", self, other, power_slope(a, b), y * log(a))
+
+    __radd__ = __add__
+    __rmul__ = __mul__
 
     def __neg__(self) -> Value:
-        return Value(-self.data, (self,), "neg", (-1.0,))
-
-    def __radd__(self, other: Any) -> Value:
-        return _value(other) + self
+        return _node(-self.data, "neg", self, None, -1, None)
 
     def __rsub__(self, other: Any) -> Value:
-        return _value(other) - self
-
-    def __rmul__(self, other: Any) -> Value:
-        return _value(other) * self
+        return Value(other) - self
 
     def __rtruediv__(self, other: Any) -> Value:
-        return _value(other) / self
+        return Value(other) / self
 
     def __rpow__(self, other: Any) -> Value:
-        return _value(other) ** self
+        return Value(other) ** self
+
+    # Comparisons look at the data; equality stays identity, so that nodes can be counted in sets.
+
+    def __lt__(self, other: Any) -> bool:
+        return bool(order(self.data) < order(_data(other, "compare")))
+
+    def __le__(self, other: Any) -> bool:
+        return bool(order(self.data) <= order(_data(other, "compare")))
+
+    def __gt__(self, other: Any) -> bool:
+        return bool(order(self.data) > order(_data(other, "compare")))
+
+    def __ge__(self, other: Any) -> bool:
+        return bool(order(self.data) >= order(_data(other, "compare")))
+
+    def max(self, other: Any) -> Value:
+        """The greater of a and b: slope 1 towards it. In a tie every split is legitimate; ours is a half each."""
+        return self._choose("max", other)
+
+    def min(self, other: Any) -> Value:
+        """The lesser of a and b: slope 1 towards it. In a tie every split is legitimate; ours is a half each."""
+        return self._choose("min", other)
+
+    def __abs__(self) -> Value:
+        """|a|. At 0 every slope in [-1, 1] is legitimate; ours is 0."""
+        return self._through("abs")
 
     def relu(self) -> Value:
         """max(a, 0). At 0 every slope in [0, 1] is legitimate; ours is 0."""
-        a = self.data
-        return Value(a if a > 0.0 or a != a else 0.0, (self,), "relu", (1.0 if a > 0.0 else 0.0,))
-
-    def tanh(self) -> Value:
-        """tanh a, with slope 1/cosh² a = 4e/(1 + e)², e = exp(-2|a|), which keeps its digits where tanh² is near 1."""
-        e = math.exp(-2.0 * abs(self.data))
-        return Value(math.tanh(self.data), (self,), "tanh", (4.0 * e / (1.0 + e) ** 2,))
+        return self._through("relu")
 
     def exp(self) -> Value:
         """eᵃ, its own slope; inf where it overflows."""
-        try:
-            y = math.exp(self.data)
-        except OverflowError:
-            y = math.inf
-        return Value(y, (self,), "exp", (y,))
+        return self._through("exp")
 
     def log(self) -> Value:
-        """log a, with slope 1/a. Raises DerivativeError unless a > 0."""
-        if self.data <= 0.0:
-            raise DerivativeError(
-                f"log: a = {self.data}; accepted are numbers above 0. Check where it became so small."
-            )
-        return Value(math.log(self.data), (self,), "log", (1.0 / self.data,))
+        """log a, with slope 1/a. Raises DerivativeError unless a > 0 (or complex and not 0)."""
+        return self._through("log")
 
-    def backward(self, seed: float = 1.0) -> None:
+    def sqrt(self) -> Value:
+        """√a, with slope 1/(2√a), inf at 0. Raises DerivativeError below 0."""
+        return self._through("sqrt")
+
+    def sin(self) -> Value:
+        """sin a, with slope cos a; NaN at an infinity."""
+        return self._through("sin")
+
+    def cos(self) -> Value:
+        """cos a, with slope -sin a; NaN at an infinity."""
+        return self._through("cos")
+
+    def tan(self) -> Value:
+        """tan a, with slope 1 + tan² a; NaN at an infinity."""
+        return self._through("tan")
+
+    def tanh(self) -> Value:
+        """tanh a, with slope 1/cosh² a = 4e/(1 + e)², e = exp(-2|a|), which keeps its digits where tanh² is near 1."""
+        return self._through("tanh")
+
+    def sigmoid(self) -> Value:
+        """σ(a) = 1/(1 + e⁻ᵃ), with slope σ(a) σ(-a)."""
+        return self._through("sigmoid")
+
+    def softplus(self) -> Value:
+        """log(1 + eᵃ), with slope σ(a)."""
+        return self._through("softplus")
+
+    def erf(self) -> Value:
+        """erf a, with slope 2/√π exp(-a²)."""
+        return self._through("erf")
+
+    def _through(self, name: str) -> Value:
+        function = FUNCTIONS[name]
+        a = self.data
+        y = function.of(a)
+        return _node(y, name, self, None, function.slope(a, y), None)
+
+    def _choose(self, name: str, other: Any) -> Value:
+        y, da, db = choose(name, self.data, _data(other, name))
+        return _node(y, name, self, other, da, db)
+
+    def backward(self, seed: Any = 1) -> None:
         """Set `grad` of self and of everything it was made from to seed · ∂self/∂node.
 
         A second call, from here or from another root, starts afresh: gradients are those of the last call, never a sum
-        of two (for x*x + 0 at 3 it is 6 each time). No recursion: a chain of a million nodes is as good as any.
-        Raises DerivativeError where nodes were tied into a cycle by hand.
+        of two (for x*x + 0 at 3 it is 6 each time). No recursion: a chain of a million nodes is as good as any. A seed
+        that is NaN makes every gradient NaN. Raises DerivativeError where nodes were tied into a cycle by hand,
+        DtypeError for a seed that is not a number.
         """
-        uses: dict[Value, int] = {}  # of each node, by the nodes between it and the root
-        stack = [self]
-        while stack:
-            for operand in stack.pop()._prev:
-                if operand in uses:
-                    uses[operand] += 1
-                else:
-                    uses[operand] = 1
-                    operand.grad = 0.0
-                    stack.append(operand)
-        self.grad = float(seed)
-        ready = [] if self in uses else [self]
-        finished = 0
-        while ready:
-            node = ready.pop()
-            for operand, slope in zip(node._prev, node._slopes, strict=True):
-                operand.grad += node.grad * slope
-                uses[operand] -= 1
-                if not uses[operand]:
-                    ready.append(operand)
-                    finished += 1
-        if finished < len(uses):
-            raise DerivativeError(
-                f"backward: {len(uses) - finished} nodes use each other in a cycle; accepted are expressions, "
-                "which have none. Make a new Value instead of changing _prev."
-            )
+        seed = number(seed, "backward")
+        if _tied:
+            _refuse_cycles(self)
+        # A node is reached once its gradient is this very zero; of the root's type, so that exact numbers stay exact.
+        kind = type(self.data) if self.data.__class__ is not int else type(seed)
+        zero = _Zero() if kind is int else kind(0)
+        nodes = []  # each after all of its operands
+        path = [self] if self._a is not None else []
+        while path:
+            node = path[-1]
+            a = node._a
+            if a.grad is not zero:
+                a.grad = zero
+                if a._a is not None:
+                    path.append(a)
+                    continue
+            b = node._b
+            if b is not None and b.grad is not zero:
+                b.grad = zero
+                if b._a is not None:
+                    path.append(b)
+                    continue
+            nodes.append(path.pop())
+        self.grad = seed
+        nodes.reverse()
+        try:
+            for node in nodes:
+                g = node.grad
+                node._a.grad += g * node._da
+                b = node._b
+                if b is not None:
+                    b.grad += g * node._db
+        except TypeError:
+            unlike("backward", g, node)
+
+    @property
+    def _prev(self) -> tuple[Value, ...]:
+        """The operands that are Values, in order."""
+        return () if self._a is None else (self._a,) if self._b is None else (self._a, self._b)
+
+    @_prev.setter
+    def _prev(self, operands: Any) -> None:
+        _tied.append(None)
+        self._a, self._b = _pair("operands", operands)
+
+    @property
+    def _slopes(self) -> tuple[Any, ...]:
+        """The slope towards each operand of `_prev`."""
+        return (self._da, self._db)[: len(self._prev)]
+
+    @_slopes.setter
+    def _slopes(self, slopes: Any) -> None:
+        self._da, self._db = _pair("slopes", slopes)
 
 
-def _value(x: Any) -> Value:
-    return x if isinstance(x, Value) else Value(x)
+class _Zero(int):
+    """A zero that is another object than any 0, so that it can mark a node."""
 
 
-def _power(a: float, b: float) -> float:
-    """aᵇ as a float; inf where it overflows."""
-    try:
-        return math.pow(a, b)
-    except OverflowError:
-        return math.inf if a > 0.0 or b % 2.0 == 0.0 else -math.inf
-    except ValueError:
-        raise DerivativeError(
-            f"power: {a} ** {b} is not a real number; accepted are a base above 0, or a whole exponent (not "
-            "negative at 0). Check where the base left that range."
-        ) from None
+_tied: list[None] = []  # one entry for each _prev that was set by hand: only then can there be a cycle
+
+
+def _node(data: Any, op: str, a: Value, b: Any, da: Any, db: Any) -> Value:
+    """The result of an operation; `b` may be a plain number, which is kept in the place of its slope."""
+    y = _new(Value)
+    y.data = data
+    y.grad = 0
+    y._op = op
+    y._a, y._da = a, da
+    y._b, y._db = (b, db) if b.__class__ is Value else (None, b)
+    return y
+
+
+def _data(x: Any, operation: str) -> Any:
+    return x.data if x.__class__ is Value else number(x, operation)
+
+
+def _pair(what: str, given: Any) -> tuple[Any, Any]:
+    """At most two things, filled up with None."""
+    pair = (*given, None, None)
+    if len(pair) > 4:
+        raise DtypeError(
+            f"Value: found {len(pair) - 2} {what}; accepted are at most two. Make one node for each two, as in a sum."
+        )
+    return pair[0], pair[1]
+
+
+def _refuse_cycles(root: Value) -> None:
+    """Raise DerivativeError if a node is made from itself."""
+    open_nodes, done = {root}, set()
+    path = [(root, list(root._prev))]
+    while path:
+        node, operands = path[-1]
+        if operands:
+            operand = operands.pop()
+            if operand in open_nodes:
+                _cycle(operand)
+            if operand not in done:
+                open_nodes.add(operand)
+                path.append((operand, list(operand._prev)))
+        else:
+            path.pop()
+            open_nodes.discard(node)
+            done.add(node)
+
+
+def _cycle(node: Value) -> NoReturn:
+    raise DerivativeError(
+        f"backward: {node!r} is made from itself, in a cycle; accepted are expressions, which have none. Make a new "
+        "Value instead of changing _prev."
+    )

@@ -203,9 +203,7 @@ def _step(x: Any, weight: Any, out: Any = None) -> Any:
     return step
 
 
-step = elementwise(
-    "step", _step, CONSTANT, CONSTANT, source="DLMF 1.16.13", draw=False, ulps=0.0, takes_out=True
-)
+step = elementwise("step", _step, CONSTANT, CONSTANT, source="DLMF 1.16.13", draw=False, ulps=0.0, takes_out=True)
 
 # max(x, 0) at 0: every slope in [0, 1] is legitimate; ours is 0, the one of least norm.
 relu = elementwise(

@@ -246,9 +246,7 @@ convolution_input = general(
         lambda g, w, *, stride, dilation, groups, **params: (
             w.shape[0]
             // groups
-            * math.prod(
-                -(-k // (s // math.gcd(s, d))) for k, s, d in zip(w.shape[2:], stride, dilation, strict=True)
-            )
+            * math.prod(-(-k // (s // math.gcd(s, d))) for k, s, d in zip(w.shape[2:], stride, dilation, strict=True))
         ),
         _squared(_conv_input),
     ),

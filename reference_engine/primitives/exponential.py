@@ -46,6 +46,7 @@ log1p = elementwise(
     ulps=2.0,
 )
 
+
 def _sigmoid(x: Any) -> Any:
     """1/(1 + e⁻ˣ); eˣ where e⁻ˣ would overflow."""
     y = special.expit(x)

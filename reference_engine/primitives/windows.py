@@ -56,9 +56,7 @@ def add_windows(total: Array, values: Any, window: Shape, out: Shape, stride: Sh
         total[places_of(offset, out, stride, dilation)] += values[offset]
 
 
-def _fold(
-    x: Array, *, size: Shape, window: Shape, stride: Shape, dilation: Shape, out: Array | None = None
-) -> Array:
+def _fold(x: Array, *, size: Shape, window: Shape, stride: Shape, dilation: Shape, out: Array | None = None) -> Array:
     d = len(window)
     y = np.empty((*x.shape[d : x.ndim - d], *size), np.result_type(x, 1.0)) if out is None else out
     y.fill(0.0)

@@ -133,9 +133,9 @@ def test_overflow_is_infinite_and_a_root_at_zero_rises_vertically() -> None:
 @pytest.mark.parametrize(
     ("operation", "message"),
     [
-        (lambda: Value(1.0) / 0, r"divide: 1\.0 / 0\.0; accepted is any divisor but 0"),
+        (lambda: Value(1.0) / 0, r"divide: 1\.0 / 0; accepted is any divisor but 0"),
         (lambda: Value(0.0).log(), r"log: a = 0\.0; accepted are numbers above 0"),
-        (lambda: Value(0.0) ** -1, r"power: 0\.0 \*\* -1\.0 is not a real number"),
+        (lambda: Value(0.0) ** -1, r"power: 0\.0 \*\* -1 is not a real number"),
         (lambda: Value(-2.0) ** 0.5, r"power: -2\.0 \*\* 0\.5 is not a real number; accepted are a base above 0"),
         (lambda: Value(-2.0) ** Value(2.0), r"power: base -2\.0 with a Value 2\.0 for exponent"),
     ],
@@ -146,7 +146,7 @@ def test_singular_points_raise_a_sentence(operation: Callable[[], Any], message:
 
 
 def test_what_is_not_a_number_is_refused_by_name() -> None:
-    with pytest.raises(DtypeError, match=r"Value: found 'a' of type str; accepted is one real number"):
+    with pytest.raises(DtypeError, match=r"add: found 'a' of type str; accepted is one number"):
         Value(1.0) + "a"
 
 
@@ -154,5 +154,5 @@ def test_a_cycle_made_by_hand_is_refused() -> None:
     x = Value(1.0)
     y = x * 2.0
     x._prev, x._slopes = (y,), (1.0,)
-    with pytest.raises(DerivativeError, match=r"backward: 3 nodes use each other in a cycle; accepted are expressions"):
+    with pytest.raises(DerivativeError, match=r"made from itself, in a cycle; accepted are expressions"):
         (y + 1.0).backward()
