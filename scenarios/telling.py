@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
 from fractions import Fraction
 from importlib.metadata import version
 
 from .collection import FAMILIES, catalogue, family_introduction
+from .layout import CODE, WIDTH, block, note, prose, table, wrap
 from .observing import Observation, differing, format_numbers, is_same, observe
 from .scenario import Numbers, Scenario
-from .sources import caption, code_of, place_of, repair_of, setting_of
+from .sources import caption, code_of, repair_of, setting_of
 
-__all__ = ["WIDTH", "overview", "tell"]
-
-WIDTH = 100
-"""Columns of every page."""
-
-_INDENT = "   "
-_CODE = "      "
+__all__ = ["overview", "tell"]
 
 _SETTING = "All numbers are float64. `plain(t)` is a copy of t as a list of floats; None stays None."
 
@@ -40,24 +34,24 @@ def tell(scenario: Scenario) -> str:
     kind = f"{scenario.family} / {scenario.id}"
     torch = f"torch {version('torch')}"
     steps: list[tuple[str, list[str]]] = [
-        ("The symptom", _prose(scenario.symptom)),
-        ("The setting", [*_prose(_SETTING), *_block(setting_of(scenario))]),
-        ("The code at fault", [*_prose(caption(scenario.faulty)), *_block(code_of(scenario.faulty), scenario.faulty)]),
+        ("The symptom", prose(scenario.symptom)),
+        ("The setting", [*prose(_SETTING), *block(setting_of(scenario))]),
+        ("The code at fault", [*prose(caption(scenario.faulty)), *block(code_of(scenario.faulty), scenario.faulty)]),
         ("What PyTorch gives", _given(seen)),
         ("What is right, and how we know", _right(seen)),
         ("The repair", _repaired(seen)),
-        ("Why it happens", _prose(scenario.cause)),
-        ("The rule to remember", _prose(scenario.fix)),
+        ("Why it happens", prose(scenario.cause)),
+        ("The rule to remember", prose(scenario.fix)),
     ]
     page = [scenario.title, "=" * min(WIDTH, len(scenario.title)), f"{kind}{torch:>{WIDTH - len(kind)}}", ""]
     for number, (heading, body) in enumerate(steps, start=1):
         page += [f"{number}. {heading}", *body, ""]
     page += [
-        *_note("Shapes", scenario.shapes),
-        *_note("Source", scenario.source),
-        *_note("Seen on", scenario.seen_on),
-        *_note("Try it", f'from gradwitness.scenarios import find; find("{scenario.id}").faulty()'),
-        *_note("Read next", _next_of(scenario)),
+        *note("Shapes", scenario.shapes),
+        *note("Source", scenario.source),
+        *note("Seen on", scenario.seen_on),
+        *note("Try it", f'from gradwitness.scenarios import find; find("{scenario.id}").faulty()'),
+        *note("Read next", _next_of(scenario)),
     ]
     return "\n".join(page) + "\n"
 
@@ -86,15 +80,15 @@ def overview() -> str:
 def _given(seen: Observation) -> list[str]:
     """PyTorch's outcome, and the warnings that came with it."""
     if isinstance(seen.torch, str):
-        lines = [*_prose("It stops:"), *_wrap(seen.torch, _CODE)]
+        lines = [*prose("It stops:"), *wrap(seen.torch, CODE)]
     else:
-        lines = _table(("", "PyTorch gives"), [(n, format_numbers(v)) for n, v in seen.torch.items()])
+        lines = table(("", "PyTorch gives"), [(n, format_numbers(v)) for n, v in seen.torch.items()])
     if seen.warnings:
-        lines += ["", *_prose("It also warns:")]
+        lines += ["", *prose("It also warns:")]
         for warning in seen.warnings:
-            lines += _wrap(warning, _CODE)
+            lines += wrap(warning, CODE)
     elif not isinstance(seen.torch, str):
-        lines += ["", *_prose("No error, no warning.")]
+        lines += ["", *prose("No error, no warning.")]
     return lines
 
 
@@ -102,28 +96,28 @@ def _right(seen: Observation) -> list[str]:
     """The witness, its code, and its numbers beside PyTorch's."""
     scenario = seen.scenario
     lines = [
-        *_prose(caption(scenario.truth)),
-        *_prose(_HOW_WE_KNOW[scenario.witness]),
-        *_block(code_of(scenario.truth), scenario.truth),
+        *prose(caption(scenario.truth)),
+        *prose(_HOW_WE_KNOW[scenario.witness]),
+        *block(code_of(scenario.truth), scenario.truth),
         "",
     ]
     if isinstance(seen.torch, str):
         rows = [(name, format_numbers(right)) for name, right in seen.right.items()]
-        return [*lines, *_table(("", "right"), rows)]
-    return [*lines, *_table(("", "PyTorch gave", "right", ""), _compared(seen.torch, seen.right, scenario.same))]
+        return [*lines, *table(("", "right"), rows)]
+    return [*lines, *table(("", "PyTorch gave", "right", ""), _compared(seen.torch, seen.right, scenario.same))]
 
 
 def _repaired(seen: Observation) -> list[str]:
     """What the repair changes, and what it gives now."""
     scenario = seen.scenario
-    lines = [*_prose(caption(scenario.fixed)), *_block(repair_of(scenario), scenario.fixed), ""]
+    lines = [*prose(caption(scenario.fixed)), *block(repair_of(scenario), scenario.fixed), ""]
     rows = [
         (name, format_numbers(now), format_numbers(seen.right.get(name)), _verdict(seen, name))
         for name, now in seen.fixed.items()
     ]
-    lines += _table(("", "now gives", "right", ""), rows)
+    lines += table(("", "now gives", "right", ""), rows)
     if not seen.shown:
-        lines += ["", *_prose(_changed(seen))]
+        lines += ["", *prose(_changed(seen))]
     return lines
 
 
@@ -176,47 +170,3 @@ def _next_of(scenario: Scenario) -> str:
     ids = list(catalogue())
     following = catalogue()[ids[(ids.index(scenario.id) + 1) % len(ids)]]
     return f"{following.id}: {following.title}"
-
-
-def _prose(text: str) -> list[str]:
-    return _wrap(text, _INDENT)
-
-
-def _wrap(text: str, indent: str, first: str | None = None) -> list[str]:
-    return textwrap.wrap(
-        text,
-        WIDTH,
-        initial_indent=indent if first is None else first,
-        subsequent_indent=indent,
-        break_on_hyphens=False,
-        break_long_words=False,
-    )
-
-
-def _note(label: str, text: str) -> list[str]:
-    return _wrap(text, " " * 12, first=f"{label + ':':<12}")
-
-
-def _block(lines: Sequence[str], function: object = None) -> list[str]:
-    """Code, set off by its indent; with the file and line it stands at, where it is a function's."""
-    code = [f"{_CODE}{line}".rstrip() for line in lines]
-    place = [f"{_CODE}# {place_of(function)}"] if callable(function) else []
-    return ["", *place, *code] if code else []
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Columns under their heads, names to the left; row by row where a line would be too long."""
-    table = [tuple(head), *map(tuple, rows)]
-    widths = [max(len(row[i]) for row in table) for i in range(len(head))]
-    lines = [
-        (_CODE + "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))).rstrip()
-        for row in table
-    ]
-    if max(map(len, lines)) <= WIDTH:
-        return lines
-    tall = []
-    for row in rows:
-        tall.append(f"{_CODE}{row[0]}")
-        for label, cell in zip(head[1:], row[1:], strict=True):
-            tall.append(f"{_CODE}  {label + ':' if label else '':<14}{cell}")
-    return tall

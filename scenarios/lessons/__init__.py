@@ -1,0 +1,8 @@
+"""The course: small runnable lessons, in order, each with its claim, its numbers from three engines and an exercise."""
+
+from .lesson import Exercise, Exhibit, Lesson
+from .ordering import course, lesson
+
+__all__ = ["READING_ORDER", "Exercise", "Exhibit", "Lesson", "course", "lesson"]
+
+READING_ORDER = ("chain_rule",)
