@@ -1,6 +1,7 @@
 """The witness: reverse-mode differentiation on NumPy alone, independent of PyTorch."""
 
 from . import ops
+from .draw import text_tree
 from .dual import Dual
 from .errors import (
     DerivativeError,
@@ -13,11 +14,15 @@ from .errors import (
 )
 from .evaluate import Plan, evaluate
 from .forward import forward
+from .graph import Graph, graph_of
+from .markup import to_dot, to_mermaid
+from .paths import Paths, paths
 from .program import Equation, Program, Variable
 from .registry import PRIMITIVES, Primitive
 from .reverse import reverse
 from .scalar import Value
 from .simplify import simplify
+from .svg import to_svg
 from .tracing import Tracer, trace
 from .transforms import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 
@@ -28,7 +33,9 @@ __all__ = [
     "Dual",
     "EngineError",
     "Equation",
+    "Graph",
     "ParameterError",
+    "Paths",
     "Plan",
     "Primitive",
     "Program",
@@ -41,13 +48,19 @@ __all__ = [
     "evaluate",
     "forward",
     "grad",
+    "graph_of",
     "hessian",
     "hvp",
     "jacobian",
     "jvp",
     "ops",
+    "paths",
     "reverse",
     "simplify",
+    "text_tree",
+    "to_dot",
+    "to_mermaid",
+    "to_svg",
     "trace",
     "value_and_grad",
     "vjp",

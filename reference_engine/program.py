@@ -161,7 +161,7 @@ class Program:
 
     def __str__(self) -> str:
         """The program as readable code, one equation a line."""
-        names = {v: _letters(i) for i, v in enumerate(self.variables())}
+        names = {v: letters(i) for i, v in enumerate(self.variables())}
         lines = [f"def {self.name}({', '.join(f'{names[v]}: {v!r}' for v in self.inputs)}):"]
         for v, c in self.constants.items():
             lines.append(f"    {names[v]}: {v!r} = {_short(c)}")
@@ -207,7 +207,7 @@ def _hashable(value: Any) -> Any:
     return tuple(_hashable(v) for v in value) if isinstance(value, list) else value
 
 
-def _letters(i: int) -> str:
+def letters(i: int) -> str:
     """a, b, ..., z, aa, ab, ..."""
     name = ""
     i += 1
