@@ -5,4 +5,10 @@ from .ordering import course, lesson
 
 __all__ = ["READING_ORDER", "Exercise", "Exhibit", "Lesson", "course", "lesson"]
 
-READING_ORDER = ("chain_rule",)
+READING_ORDER = (
+    "chain_rule",
+    "graph_of_a_product",
+    "building_value",
+    "neuron",
+    "functions_derived",
+)

@@ -2,18 +2,30 @@
 
 import dataclasses
 import importlib
+import inspect
 import math
 import re
 import time
+from fractions import Fraction
 from pathlib import Path
 
+import mpmath
 import pytest
 import torch  # noqa: F401  (loaded here, so that no lesson's time holds its import)
 from gradwitness.scenarios import EssayError, UnknownScenario, catalogue
 from gradwitness.scenarios.layout import WIDTH
-from gradwitness.scenarios.lessons import READING_ORDER, Exhibit, Lesson, course, lesson, ordering
+from gradwitness.scenarios.lessons import (
+    READING_ORDER,
+    Exhibit,
+    Lesson,
+    building_value,
+    course,
+    functions_derived,
+    lesson,
+    ordering,
+)
 from gradwitness.scenarios.lessons.lesson import ENGINES, HEADINGS
-from gradwitness.scenarios.lessons.telling import contents, quiz, tell_lesson
+from gradwitness.scenarios.lessons.telling import contents, tell_lesson
 from gradwitness.scenarios.observing import format_numbers
 
 COURSE = list(course().values())
@@ -174,32 +186,6 @@ def test_a_page_is_made_within_a_few_seconds_of_computing(one):
     assert time.process_time() - start < MOST_CPU_SECONDS
 
 
-@every_lesson
-def test_the_quiz_asks_before_it_tells_and_ends_with_the_exercise(one):
-    shown, prompts = [], []
-
-    def ask(prompt: str) -> str:
-        prompts.append(prompt)
-        if prompt.startswith("your answer"):
-            return f"{one.exercise.stated:.3g}"
-        name = prompt.removesuffix(" = ? ")
-        # Each is asked before the run's number was shown in a line of its own.
-        assert format_numbers(one.stated[name]) not in [line.strip() for line in shown[-1].splitlines()]
-        return f"{one.stated[name][0]:.6g}"
-
-    assert quiz(one, ask, shown.append)
-    assert len(prompts) == 1 + sum(values is not None and len(values) == 1 for values in one.stated.values())
-    assert not [text for text in shown if "you said" in text]
-
-
-@every_lesson
-def test_the_quiz_calls_a_wrong_answer_wrong(one):
-    shown = []
-    wrong = str(2 * one.exercise.stated + 1)
-    assert not quiz(one, lambda prompt: wrong if prompt.startswith("your answer") else "", shown.append)
-    assert "Not quite." in shown
-
-
 def test_the_contents_list_every_lesson_in_order():
     lines = [line.split()[0] for line in contents().splitlines() if line.startswith("  ") and line[2] != " "]
     assert lines == [one.id for one in COURSE]
@@ -274,3 +260,52 @@ def test_an_essay_with_a_heading_missing_or_empty_is_refused(heading):
         made(ESSAY.replace(f"{heading}: something.", ""))
     with pytest.raises(EssayError, match=rf"empty=\['{heading}'\]"):
         made(ESSAY.replace(f"{heading}: something.", f"{heading}:"))
+
+
+# What the text of single lessons says beyond their stated numbers.
+
+
+def test_the_class_of_building_value_has_the_lines_that_its_claim_says():
+    source = inspect.getsource(building_value.Tiny).replace(building_value.Tiny.__doc__, "")
+    lines = [line for line in source.splitlines() if line.strip() not in ("", '""""""')]
+    assert len(lines) == 25
+    assert "25 lines" in lesson("building-value").claim
+
+
+def test_tiny_gives_the_slopes_of_school_rules_exactly():
+    x = building_value.Tiny(Fraction(3, 7))
+    u = x * x
+    y = u + u * u
+    y.backward()
+    assert y.data == Fraction(9, 49) + Fraction(81, 2401)
+    assert x.grad == 2 * Fraction(3, 7) + 4 * Fraction(27, 343)
+    x = building_value.Tiny(0.5)
+    (x * x).tanh().backward()
+    assert x.grad == pytest.approx(1 / math.cosh(0.25) ** 2, rel=1e-15)  # dx²/dx = 2 x = 1; four roundings
+
+
+def test_the_two_mistakes_of_building_value_give_the_wrong_numbers_that_its_text_states():
+    for backward, of_square, of_both in (
+        (building_value.Tiny.backward, 6, 114),
+        (building_value.backward_with_equals, 3, 27),
+        (building_value.backward_as_met, 6, 6),
+    ):
+        x = building_value.Tiny(3)
+        backward(x * x)
+        assert x.grad == of_square
+        x = building_value.Tiny(3)
+        u = x * x
+        backward(u + u * u)
+        assert x.grad == of_both
+
+
+def test_the_forms_of_the_slope_of_tanh_keep_as_many_digits_as_the_text_says():
+    head, *rows = [line.split() for line in functions_derived._in_float32().splitlines()]
+    assert head[0] == "x"
+    for x, right, subtracted, kept in (map(float, row) for row in rows):
+        exact = float(1 / mpmath.cosh(x) ** 2)
+        # float32 has u = 6e-8; e is rounded once, then five operations, each with a relative error of u at most.
+        assert right == pytest.approx(exact, rel=1e-6)
+        assert kept == pytest.approx(exact, rel=6 * 6e-8 + 1e-6)
+        error = abs(subtracted - exact) / exact
+        assert error < 1e-6 if x < 1 else 1e-2 < error < 1e-1 if x == 8 else error == 1 if x == 10 else error < 1e-3
