@@ -18,6 +18,7 @@ from .graph import Graph, graph_of
 from .markup import to_dot, to_mermaid
 from .paths import Paths, paths
 from .program import Equation, Program, Variable
+from .program_listing import listing, side_by_side
 from .registry import PRIMITIVES, Primitive
 from .reverse import reverse
 from .scalar import Value
@@ -25,6 +26,7 @@ from .simplify import simplify
 from .svg import to_svg
 from .tracing import Tracer, trace
 from .transforms import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
+from .value_listing import backward_listing
 
 __all__ = [
     "PRIMITIVES",
@@ -45,6 +47,7 @@ __all__ = [
     "UnknownPrimitive",
     "Value",
     "Variable",
+    "backward_listing",
     "evaluate",
     "forward",
     "grad",
@@ -53,9 +56,11 @@ __all__ = [
     "hvp",
     "jacobian",
     "jvp",
+    "listing",
     "ops",
     "paths",
     "reverse",
+    "side_by_side",
     "simplify",
     "text_tree",
     "to_dot",

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from .errors import DerivativeError, DtypeError, ParameterError
-from .number_text import number_text, one_line
+from .number_text import factor_text, number_text, one_line
 from .scalar import Value
 
 INFIX = ("+", "-", "*", "/", "**")
@@ -155,11 +155,11 @@ def labels(order: Sequence[Value], names: Mapping[str, Any] | None, operation: s
 def expression(node: Value, label: Mapping[Value, str]) -> str:
     """How a Value was made, as code: "x1 * x2", "tanh(v3)"; "" for an input. Plain numbers are written out."""
     operands = [label[operand] for operand in node._prev]
-    if node._a is not None and node._b is None and node._db is not None:
-        operands.append(number_text(node._db))
     if not operands:
         return ""
     op = one_line(node._op)
+    if node._b is None and node._db is not None:
+        operands.append(factor_text(node._db) if op in INFIX else number_text(node._db))
     if op in INFIX and len(operands) == 2:
         return f" {op} ".join(operands)
     if op == "neg":
@@ -186,6 +186,11 @@ def graph_of(root: Any, *inputs: Any, names: Mapping[str, Any] | None = None, op
         )
     if isinstance(root, Graph):
         return root
+    if type(root) is not Value:
+        raise DtypeError(
+            f"{operation}: root is {one_line(repr(root))[:60]} of type {type(root).__name__}; accepted are a Value, a "
+            "Program and a Graph. Pass the result of the computation itself, not its data."
+        )
     order = ordered(root, operation)
     label = labels(order, names, operation)
     gradient = gradients(order, operation)

@@ -42,6 +42,12 @@ def number_text(x: Any, digits: int = 6) -> str:
     return repr(x)
 
 
+def factor_text(x: Any) -> str:
+    """`x` as an operand in a formula: in brackets if it has a sign or parts of its own."""
+    text = number_text(x)
+    return f"({text})" if text[:1] == "-" or (text[:1] != "(" and any(c in text for c in " /j")) else text
+
+
 def count_text(n: int) -> str:
     """A count in full with commas, or as a power of ten where it has more than 30 digits: "about 10^30103"."""
     digits = int(n.bit_length() * math.log10(2))

@@ -11,7 +11,7 @@ from typing import Any
 
 from .errors import DerivativeError, DtypeError, ParameterError
 from .graph import labels, ordered, slopes_of
-from .number_text import count_text, cut, number_text
+from .number_text import count_text, cut, factor_text, number_text
 from .scalar import Value
 
 MOST_PATHS = 1000
@@ -56,7 +56,7 @@ class Paths(Sequence[Path]):
         rows = [
             (
                 cut(_short([self.labels[node] for node in path.nodes], " → "), WIDEST),
-                cut(_short([_factor(slope) for slope in path.slopes], " · ") or "1", WIDEST),
+                cut(_short([factor_text(slope) for slope in path.slopes], " · ") or "1", WIDEST),
                 number_text(path.product),
             )
             for path in self.paths
@@ -154,12 +154,6 @@ def _walk(root: Value, leaf: Value, leading: set[Value]) -> Iterator[Path]:
         ways.append(steps(node))
         if node is leaf:
             yield Path(tuple(reversed(nodes)), tuple(reversed(slopes)), products[-1])
-
-
-def _factor(slope: Any) -> str:
-    """A factor of a product, in brackets if it has a sign or parts of its own."""
-    text = number_text(slope)
-    return f"({text})" if text[:1] == "-" or " " in text else text
 
 
 def _short(parts: list[str], between: str) -> str:

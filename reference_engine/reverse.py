@@ -8,7 +8,7 @@ ordinary number.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from .errors import DerivativeError
 from .primitives.unbroadcast import sum_to
@@ -19,13 +19,25 @@ from .tracing import Builder, Tracer, bind
 Cotangent = tuple[Tracer, Tracer | None]
 
 
-def reverse(program: Program, wrt: Sequence[int] | None = None, *, lossy: bool = False) -> Program:
+class Step(NamedTuple):
+    """What reverse mode writes for one equation of the forward program, for those who read its work line by line."""
+
+    equation: Equation
+    cotangents: tuple[Variable, ...]  # of its outputs, summed
+    gathering: tuple[Equation, ...]  # the sums, and what they say about strong zeros
+    backward: tuple[Equation, ...]
+    contributions: tuple[tuple[Variable, Variable], ...]  # an input, and what its cotangent grows by
+
+
+def reverse(
+    program: Program, wrt: Sequence[int] | None = None, *, lossy: bool = False, trail: list[Step] | None = None
+) -> Program:
     """The program (inputs…, one cotangent per output) -> one gradient per input in `wrt` (default: every float input).
 
     x̄ = Σ_outputs g ∂y/∂x.  Shapes: each gradient has the shape of its input. The equations of `program` come first,
     unchanged, so values known from a forward run can be used again. `lossy` takes the declared alternative rules that
-    lose digits. Raises DerivativeError where a derivative does not exist. Source: Griewank and Walther, Evaluating
-    Derivatives, ch. 3.
+    lose digits. `trail` receives a Step for each equation that is differentiated, the last equation first. Raises
+    DerivativeError where a derivative does not exist. Source: Griewank and Walther, Evaluating Derivatives, ch. 3.
     """
     if wrt is None:
         wrt = [i for i, v in enumerate(program.inputs) if v.dtype.kind in "fc"]
@@ -43,13 +55,20 @@ def reverse(program: Program, wrt: Sequence[int] | None = None, *, lossy: bool =
     for e in reversed(program.equations):
         if cotangents.keys().isdisjoint(e.outputs) or active.isdisjoint(e.outputs):
             continue
+        start = len(builder.equations)
         gs = [_collect(builder, cotangents.pop(v, None), v) for v in e.outputs]
+        gathered = len(builder.equations)
+        sent = []
         builder.site = e.site
         for i, v in enumerate(e.inputs):
             if v in active:
                 contribution = _contribution(builder, e, i, gs, lossy)
                 if contribution is not None:
                     cotangents.setdefault(v, []).append(contribution)
+                    sent.append((v, contribution[0].variable))
+        if trail is not None:
+            written = tuple(builder.equations[start:gathered]), tuple(builder.equations[gathered:])
+            trail.append(Step(e, tuple([g.variable for g, _ in gs]), *written, tuple(sent)))
     results = [_collect(builder, cotangents.get(v), v)[0] for v in targets]
     return builder.finish(results, name=f"{program.name}_gradient")
 
