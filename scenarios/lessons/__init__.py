@@ -10,5 +10,7 @@ READING_ORDER = (
     "graph_of_a_product",
     "building_value",
     "neuron",
+    "forward_and_reverse",
+    "numerical_differentiation",
     "functions_derived",
 )
