@@ -9,12 +9,20 @@ from pathlib import Path, PurePosixPath
 from .errors import ReportPathError
 
 
-def publish(files: Mapping[str, bytes], out: Path, replaced: Iterable[str] = ()) -> None:
+def publish(
+    files: Mapping[str, bytes],
+    out: Path,
+    replaced: Iterable[str] = (),
+    *,
+    operation: str = "write_report",
+    what: str = "report",
+) -> None:
     """Write `files` (relative path -> content) into the folder `out`.
 
     Everything is first written beside its destination, then moved into place by renames on the same file system, in the
     order of `files`; a failure on the way moves the old files back. Top-level names in `replaced` are cleared even
     where `files` holds nothing for them; whatever else lies in `out` is left alone. A new `out` appears by one rename.
+    `operation` and `what` name, in an error, who wrote and what.
 
     Raises ReportPathError where `out` is not a folder or cannot be written; `out` is then as it was.
     """
@@ -28,7 +36,7 @@ def publish(files: Mapping[str, bytes], out: Path, replaced: Iterable[str] = ())
     except OSError as fault:
         reason = fault.strerror or str(fault)
         raise ReportPathError(
-            f"write_report: cannot write the report to out={str(out)!r}: {reason}. Accepted is a folder that can be "
+            f"{operation}: cannot write the {what} to out={str(out)!r}: {reason}. Accepted is a folder that can be "
             "written or does not exist yet; nothing was changed. Choose another folder or free the path."
         ) from fault
 
@@ -99,7 +107,7 @@ def _swap(names: list[str], fresh: Path, old: Path, out: Path) -> None:
         for name in names:
             touched.append(name)
             if os.path.lexists(out / name):
-                _set_aside(out / name, old / name)
+                (_set_aside if name in incoming else os.rename)(out / name, old / name)
             if name in incoming:
                 os.replace(fresh / name, out / name)
     except BaseException:

@@ -56,6 +56,8 @@ def test_replaced_names_go_and_other_files_stay(tmp_path: Path) -> None:
     expected = {"a.csv": b"third", "b.html": b"fresh", "c.json": b"fresh", "mine.txt": b"mine"}
     assert snapshot(tmp_path / "out") == expected
     assert not (tmp_path / "out" / "findings").exists()
+    publish({"b.html": b"fourth"}, tmp_path / "out", replaced=["a.csv", "absent"])
+    assert snapshot(tmp_path / "out") == {"b.html": b"fourth", "c.json": b"fresh", "mine.txt": b"mine"}
 
 
 def test_a_new_folder_has_the_permissions_of_any_folder(tmp_path: Path) -> None:
