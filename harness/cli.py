@@ -67,7 +67,7 @@ def _modes(modes: str | None, orders: str | None) -> tuple[str, ...]:
 
 @app.command()
 def run(
-    source: Annotated[str, typer.Option(help="generated, opinfo or all")] = "all",
+    source: Annotated[str, typer.Option(help="generated, opinfo, referee or all")] = "all",
     modes: Annotated[
         str | None, typer.Option(help="mode strings, outermost first, e.g. R,F,RR; default all that are built")
     ] = None,
@@ -152,15 +152,23 @@ def report(
 
 @app.command()
 def learn(
-    pitfall: Annotated[str | None, typer.Argument(metavar="[ID]", help="which pitfall; leave out to list them")] = None,
+    part: Annotated[
+        str | None, typer.Argument(metavar="[ID]", help="which lesson or pitfall; leave out to list them")
+    ] = None,
+    quiz: Annotated[
+        bool, typer.Option("--quiz", help="ask for each number before it is shown; without an ID the whole course")
+    ] = False,
+    html: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="write all lessons and pitfalls as a static site into a folder")
+    ] = None,
 ) -> None:
-    """List the pitfalls, or tell one step by step with the numbers of this very run.
+    """List the course and the pitfalls, or tell one step by step with the numbers of this very run.
 
     Example: gradwitness learn forgotten-zeroing
     """
-    from ..scenarios import find, overview, tell
+    from .learning import learn as learn_part
 
-    typer.echo(overview() if pitfall is None else tell(find(pitfall)))
+    raise typer.Exit(learn_part(part, quiz, html))
 
 
 def _misuse() -> tuple[type[BaseException], ...]:

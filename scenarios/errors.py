@@ -1,4 +1,4 @@
-"""What can go wrong with the catalogue itself: a pitfall that does not exist, an essay that is not complete."""
+"""What can go wrong with the catalogue itself: an unknown pitfall or lesson, an essay that is not complete."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -11,7 +11,7 @@ class EssayError(ValueError):
 
 
 class UnknownScenario(KeyError):
-    """No pitfall has this id; `matches` are the ids that come near, best first."""
+    """No pitfall or lesson has this id; `matches` are the ids that come near, best first."""
 
     def __init__(self, wanted: str, known: Iterable[str]) -> None:
         known = tuple(known)
@@ -23,7 +23,7 @@ class UnknownScenario(KeyError):
         self.matches = tuple(dict.fromkeys([*containing, *similar]))[:5]
         hint = f"near matches: {', '.join(self.matches)}" if self.matches else "none comes near"
         self.message = (
-            f"scenario: id={wanted!r} is unknown; {len(known)} pitfalls are known, {hint}. "
+            f"learn: id={wanted!r} is unknown; {len(known)} ids are known, {hint}. "
             "`gradwitness learn` without an id lists them all."
         )
         super().__init__(self.message)

@@ -12,11 +12,22 @@ from .observing import Observation, differing, format_numbers, is_same, observe
 from .scenario import Numbers, Scenario
 from .sources import caption, code_of, repair_of, setting_of
 
-__all__ = ["overview", "tell"]
+__all__ = [
+    "HOW_WE_KNOW",
+    "SETTING",
+    "changed",
+    "compared",
+    "given",
+    "overview",
+    "repaired",
+    "repaired_rows",
+    "right_numbers",
+    "tell",
+]
 
-_SETTING = "All numbers are float64. `plain(t)` is a copy of t as a list of floats; None stays None."
+SETTING = "All numbers are float64. `plain(t)` is a copy of t as a list of floats; None stays None."
 
-_HOW_WE_KNOW = {
+HOW_WE_KNOW = {
     "the reference engine": (
         "The witness is the reference engine; `ops` and the functions that differentiate are its own: reverse mode "
         "written from the mathematics, on NumPy alone, without any of PyTorch's code."
@@ -35,11 +46,11 @@ def tell(scenario: Scenario) -> str:
     torch = f"torch {version('torch')}"
     steps: list[tuple[str, list[str]]] = [
         ("The symptom", prose(scenario.symptom)),
-        ("The setting", [*prose(_SETTING), *block(setting_of(scenario))]),
+        ("The setting", [*prose(SETTING), *block(setting_of(scenario))]),
         ("The code at fault", [*prose(caption(scenario.faulty)), *block(code_of(scenario.faulty), scenario.faulty)]),
-        ("What PyTorch gives", _given(seen)),
-        ("What is right, and how we know", _right(seen)),
-        ("The repair", _repaired(seen)),
+        ("What PyTorch gives", given(seen)),
+        ("What is right, and how we know", right_numbers(seen)),
+        ("The repair", repaired(seen)),
         ("Why it happens", prose(scenario.cause)),
         ("The rule to remember", prose(scenario.fix)),
     ]
@@ -77,7 +88,7 @@ def overview() -> str:
     return "\n".join([*page, "`gradwitness learn ID` tells one of them, step by step, with numbers."]) + "\n"
 
 
-def _given(seen: Observation) -> list[str]:
+def given(seen: Observation) -> list[str]:
     """PyTorch's outcome, and the warnings that came with it."""
     if isinstance(seen.torch, str):
         lines = [*prose("It stops:"), *wrap(seen.torch, CODE)]
@@ -92,40 +103,41 @@ def _given(seen: Observation) -> list[str]:
     return lines
 
 
-def _right(seen: Observation) -> list[str]:
+def right_numbers(seen: Observation) -> list[str]:
     """The witness, its code, and its numbers beside PyTorch's."""
     scenario = seen.scenario
     lines = [
         *prose(caption(scenario.truth)),
-        *prose(_HOW_WE_KNOW[scenario.witness]),
+        *prose(HOW_WE_KNOW[scenario.witness]),
         *block(code_of(scenario.truth), scenario.truth),
         "",
     ]
     if isinstance(seen.torch, str):
         rows = [(name, format_numbers(right)) for name, right in seen.right.items()]
         return [*lines, *table(("", "right"), rows)]
-    return [*lines, *table(("", "PyTorch gave", "right", ""), _compared(seen.torch, seen.right, scenario.same))]
+    return [*lines, *table(("", "PyTorch gave", "right", ""), compared(seen.torch, seen.right, scenario.same))]
 
 
-def _repaired(seen: Observation) -> list[str]:
+def repaired(seen: Observation) -> list[str]:
     """What the repair changes, and what it gives now."""
     scenario = seen.scenario
     lines = [*prose(caption(scenario.fixed)), *block(repair_of(scenario), scenario.fixed), ""]
-    rows = [
-        (name, format_numbers(now), format_numbers(seen.right.get(name)), _verdict(seen, name))
-        for name, now in seen.fixed.items()
-    ]
-    lines += table(("", "now gives", "right", ""), rows)
+    lines += table(("", "now gives", "right", ""), repaired_rows(seen))
     if not seen.shown:
-        lines += ["", *prose(_changed(seen))]
+        lines += ["", *prose(changed(seen))]
     return lines
 
 
-def _verdict(seen: Observation, name: str) -> str:
-    return "differs" if name in differing(seen.fixed, seen.right) else "agrees"
+def repaired_rows(seen: Observation) -> list[tuple[str, ...]]:
+    """Name, what the repaired form gives, what is right, and whether the two agree."""
+    wrong = differing(seen.fixed, seen.right)
+    return [
+        (name, format_numbers(now), format_numbers(seen.right.get(name)), "differs" if name in wrong else "agrees")
+        for name, now in seen.fixed.items()
+    ]
 
 
-def _changed(seen: Observation) -> str:
+def changed(seen: Observation) -> str:
     """What to say where this version of PyTorch no longer behaves as told."""
     if differing(seen.fixed, seen.right):
         return "NOTE: the repaired form is not right on this version of PyTorch. The page is out of date; report it."
@@ -135,7 +147,8 @@ def _changed(seen: Observation) -> str:
     )
 
 
-def _compared(torch: Numbers, right: Numbers, same: tuple[str, ...]) -> list[tuple[str, ...]]:
+def compared(torch: Numbers, right: Numbers, same: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """Name, PyTorch's numbers, the right ones, and in words how they differ; `same[0]` is what hides the fault."""
     wrong = differing(torch, right)
     rows: list[tuple[str, ...]] = []
     for name in dict.fromkeys([*right, *torch]):
