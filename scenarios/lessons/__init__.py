@@ -13,4 +13,9 @@ READING_ORDER = (
     "forward_and_reverse",
     "numerical_differentiation",
     "functions_derived",
+    "softmax_jacobian",
+    "xor_network",
+    "network_10_5_1",
+    "kinks_and_nan",
+    "pitfalls",
 )
