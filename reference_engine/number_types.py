@@ -38,8 +38,10 @@ def number(x: Any, operation: str) -> Any:
         return x
     if hasattr(x, "item") and getattr(x, "shape", None) == ():  # NumPy's numbers, and tensors of one entry
         x = x.item()
-    if isinstance(x, bool) or hasattr(x, "item"):  # NumPy's long double has no shorter item than itself
-        x = int(x) if isinstance(x, bool) else float(x)
+        if hasattr(x, "item"):  # NumPy's long double, which has no shorter item than itself
+            x = float(x)
+    if isinstance(x, bool):
+        x = int(x)
     if isinstance(x, Number) or hasattr(x, "tangent"):
         return x
     raise DtypeError(
@@ -255,7 +257,7 @@ def divide(a: Any, b: Any) -> Any:
 
 def unlike(operation: str, a: Any, b: Any) -> NoReturn:
     """Raise DtypeError for two numbers that Python does not mix."""
-    a, b = getattr(a, "data", a), getattr(b, "data", b)
+    a, b = (x.data if hasattr(x, "_slopes") or hasattr(x, "tangent") else x for x in (a, b))
     number(a, operation), number(b, operation)  # what is no number at all has its own sentence
     raise DtypeError(
         f"{operation}: found {a!r} ({type(a).__name__}) and {b!r} ({type(b).__name__}), which Python does not mix; "

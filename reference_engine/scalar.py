@@ -100,7 +100,7 @@ class Value:
         """a/b: slopes 1/b and -a/b². Raises DerivativeError at b = 0."""
         a, b = self.data, _data(other, "divide")
         y = divide(a, b)
-        return _node(y, "/", self, other, divide(1, b), -divide(y, b))
+        return _node(y, "/", self, other, divide(type(y)(1), b), -divide(y, b))
 
     def __pow__(self, other: Any) -> Value:
         """aᵇ: slopes b aᵇ⁻¹ and aᵇ log a. A plain exponent is a constant; a Value for exponent needs a > 0.
@@ -160,7 +160,10 @@ class Value:
 
     def relu(self) -> Value:
         """max(a, 0). At 0 every slope in [0, 1] is legitimate; ours is 0."""
-        return self._through("relu")
+        a = self.data
+        if a.__class__ is not float or a != a:
+            return self._through("relu")
+        return _node(a, "relu", self, None, 1, None) if a > 0.0 else _node(0.0, "relu", self, None, 0, None)
 
     def exp(self) -> Value:
         """eᵃ, its own slope; inf where it overflows."""
