@@ -1,7 +1,7 @@
 """Hypothesis strategies of programs that find faults: `expressions()`, `networks()`, `programs()`.
 
-Each draws a `Case`. Hypothesis only draws: nothing here runs PyTorch, and what is drawn and not kept is counted in
-`Case.left_out`.
+Each draws a `Case`; `scalar_expressions()`, for single numbers, draws the arguments of `referee`. Hypothesis only
+draws: nothing here runs PyTorch, and what is drawn and not kept is counted in `Case.left_out`.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from .drawn import Case, depends, pruned
 from .errors import UsageError
 from .layers import LAYERS, LOSSES
 from .pool import MASKED, Limits, Pool
+from .scalar_expressions import scalar_expressions as scalar_expressions
 
 Step = Callable[[Pool], Any]
 FEWEST, MOST = 3, 14
