@@ -22,7 +22,7 @@ from .modes import MODES, accepted_mode
 from .units import BLOCK, run_unit, shrink_record
 from .work import Unit, UnitResult
 
-SOURCES = ("generated", "opinfo", "all")
+SOURCES = ("generated", "opinfo", "referee", "all")
 UNIT_SECONDS = 240.0  # time limit of one unit; the slowest takes about 20 s
 SHRINK_SECONDS = 30.0  # time limit for cutting one finding down
 DEFAULT_CASES = 300
@@ -73,6 +73,7 @@ class Campaign:
     coverage: list[dict[str, Any]]
     metadata: dict[str, Any]
     filtered: dict[str, int] = field(default_factory=dict)
+    ulp: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def fails(self) -> list[dict[str, Any]]:
@@ -109,6 +110,10 @@ def units(options: Options) -> list[Unit]:
                     min(BLOCK, options.cases - number * BLOCK),
                 )
             )
+    if options.source in ("referee", "all") and not options.only:
+        from .ulp_table import measured
+
+        work += [Unit("referee", name, (), options.seed) for name in measured()]
     return work
 
 
@@ -127,8 +132,8 @@ def run_campaign(
     if not work:
         raise UsageError(
             f"run: nothing to do with source {options.source!r}, {options.cases} cases, only {options.only or 'all'}; "
-            "accepted is at least one generated program or op_db entry (--only chooses among entries, not among "
-            "generated programs). Leave one of them out."
+            "accepted is at least one generated program or op_db entry (--only chooses among entries, and leaves out "
+            "generated programs and the accuracy table). Leave one of them out."
         )
     results = _run(work, options.workers, progress)
     rows = [r for result in results for r in result.rows]
@@ -153,7 +158,9 @@ def run_campaign(
         "repaired": repaired(issues),
         "filtered while drawing": dict(filtered),
     }
-    return Campaign(options, frame, findings, [c for r in results for c in r.coverage], metadata, dict(filtered))
+    coverage = [c for r in results for c in r.coverage]
+    ulp = [row for r in results for row in r.ulp]
+    return Campaign(options, frame, findings, coverage, metadata, dict(filtered), ulp)
 
 
 def _pool(workers: int) -> Any:
@@ -307,5 +314,6 @@ def write(
             coverage=campaign.coverage,
             lockstep=lockstep,
             pitfalls=pitfalls,
+            ulp=campaign.ulp,
         )
     )

@@ -1,4 +1,4 @@
-"""Units of work of a campaign, each run in a worker process: one op_db entry, or one block of generated programs."""
+"""Units of work of a campaign, each run in a worker process: an op_db entry, a block of programs, or a primitive."""
 
 from __future__ import annotations
 
@@ -36,6 +36,10 @@ def run_unit(unit: Unit) -> UnitResult:
     result = UnitResult(unit)
     if unit.source == "opinfo":
         _opinfo(unit, result)
+    elif unit.source == "referee":
+        from .ulp_table import DTYPES, measure
+
+        result.ulp = [row for dtype in DTYPES for row in measure(unit.name, dtype, unit.seed)]
     else:
         from .blocks import run_block
 

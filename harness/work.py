@@ -11,7 +11,7 @@ from .findings import Candidate
 @dataclass(frozen=True)
 class Unit:
     """source "opinfo": `name` is an entry of op_db; source "generated": `number` is the block, `count` the programs in
-    it.
+    it; source "referee": `name` is a primitive whose accuracy is measured.
     """
 
     source: str
@@ -25,7 +25,10 @@ class Unit:
 
 @dataclass
 class UnitResult:
-    """Rows of the frame, candidates for findings, coverage records, and counts of what was filtered while drawing."""
+    """Rows of the frame, candidates for findings, coverage records, counts of what was filtered while drawing.
+
+    ulp: rows of the accuracy table.
+    """
 
     unit: Unit
     rows: list[dict[str, Any]] = field(default_factory=list)
@@ -34,3 +37,4 @@ class UnitResult:
     filtered: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
     programs: int = 0
+    ulp: list[dict[str, Any]] = field(default_factory=list)

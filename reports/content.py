@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from .accuracy import ULP_KEYS
 from .errors import ReportDataError
 from .schema import VERDICTS, validate
 from .verdicts import RANK
@@ -36,6 +37,7 @@ class Report:
     coverage: Sequence[Mapping[str, Any]]
     lockstep: Mapping[str, Any] | None
     pitfalls: Sequence[Mapping[str, Any]]
+    ulp: Sequence[Mapping[str, Any]] = ()
 
     @classmethod
     def of(
@@ -46,6 +48,7 @@ class Report:
         coverage: Iterable[Mapping[str, Any]] = (),
         lockstep: Mapping[str, Any] | None = None,
         pitfalls: Iterable[Mapping[str, Any]] = (),
+        ulp: Iterable[Mapping[str, Any]] = (),
     ) -> "Report":
         """Check every piece and order the findings: failing first, known last, then by verdict, operation, mode.
 
@@ -70,6 +73,7 @@ class Report:
             coverage=covered,
             lockstep=None if lockstep is None else _lockstep(lockstep),
             pitfalls=[_record("pitfalls", i, item, PITFALL_KEYS, ("id", "title")) for i, item in enumerate(pitfalls)],
+            ulp=[_record("ulp", i, item, ULP_KEYS, ("op", "call", "dtype", "quantity")) for i, item in enumerate(ulp)],
         )
 
     @property

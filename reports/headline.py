@@ -23,6 +23,8 @@ def headline(report: Report) -> tuple[str, str]:
     groups = groups_of(report)
     new, noted, known = (len(groups[name]) for name in ("new", "noted", "known"))
     if not len(report.frame):
+        if report.ulp:
+            return f"Accuracy of {fmt.noun(len({row['call'] for row in report.ulp}), 'operation')} measured", ""
         return "Nothing was compared", ""
     aside = [text for text, n in ((f"{known} known", known), (f"{noted} noted", noted)) if n]
     return (fmt.noun(new, "new finding") if new else "Nothing new"), ", ".join(aside)

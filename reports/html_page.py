@@ -10,8 +10,8 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup, escape
 
+from . import accuracy, views
 from . import formatting as fmt
-from . import views
 from .content import Report
 from .figures import lockstep_plot, z_distribution
 from .headline import groups_of, headline, lead, run_details, run_facts
@@ -61,6 +61,7 @@ def render_html(report: Report) -> str:
         "inaccurate": _shown(views.inaccurate(frame)),
         "conventions": _shown(views.conventions(frame)),
         "unsettled": _shown(views.unsettled(frame)),
+        "accuracy": Shown([vars(entry) for entry in accuracy.entries(report.ulp, frame)], 0, str(len(report.ulp))),
         "coverage_counts": views.coverage_counts(report.coverage),
         "not_covered": not_covered,
         "not_covered_total": sum(len(names) for _, names in not_covered),
@@ -83,6 +84,7 @@ def _sections(context: dict[str, Any]) -> list[tuple[str, str, bool]]:
         ("inaccurate", "Lost accuracy", bool(context["inaccurate"].rows)),
         ("conventions", "Conventions", bool(context["conventions"].rows)),
         ("unsettled", "Not judged", bool(context["unsettled"].rows)),
+        ("accuracy", "Accuracy", bool(context["accuracy"].rows)),
         ("coverage", "Coverage", bool(report.coverage)),
         ("run", "This run", True),
     ]

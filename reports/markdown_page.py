@@ -4,8 +4,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from . import accuracy, views
 from . import formatting as fmt
-from . import views
 from .content import Report
 from .headline import groups_of, headline, lead, run_facts
 from .summary import repro_path
@@ -48,6 +48,7 @@ def render_markdown(report: Report) -> str:
     _lockstep(page, report)
     _pitfalls(page, report)
     _frame_tables(page, report)
+    _accuracy(page, report)
     _coverage(page, report)
     _scripts(page, report)
     return page.render()
@@ -187,6 +188,27 @@ def _frame_tables(page: _Page, report: Report) -> None:
     }
     add("## Lost accuracy", views.inaccurate(frame), {**place, **error}, 0.2)
     add("## Conventions", views.conventions(frame), {**place, "choice": lambda row: escape(row["message"])}, 0.2)
+
+
+def _accuracy(page: _Page, report: Report) -> None:
+    heads = (
+        "operation",
+        "dtype",
+        "value, ulp",
+        "derivative, ulp",
+        "worst at",
+        "PyTorch",
+        "right",
+        "explains inaccurate",
+    )
+    rows = (
+        (
+            *(escape(entry.call), escape(entry.dtype), escape(fmt.score(entry.value_ulp)), escape(entry.derivative)),
+            *(escape(entry.at, 60), escape(entry.torch_value), escape(entry.right_value), escape(entry.explains)),
+        )
+        for entry in accuracy.entries(report.ulp, report.frame)
+    )
+    page.table(f"## {accuracy.TITLE}", heads, rows, 0.2)
 
 
 def _coverage(page: _Page, report: Report) -> None:

@@ -18,8 +18,8 @@ _AGAIN = "Restore the file or run the campaign again."
 def read_report(folder: str | os.PathLike[str]) -> dict[str, Any]:
     """Return the pieces of the report in `folder`, under the names of write_report's arguments.
 
-    `frame, metadata, findings, coverage, lockstep, pitfalls`, so that `write_report(out=folder, **read_report(folder))`
-    writes the same report again.
+    `frame, metadata, findings, coverage, lockstep, pitfalls, ulp`, so that
+    `write_report(out=folder, **read_report(folder))` writes the same report again.
 
     Raises ReportPathError where the folder or one of its files is absent or unreadable, ReportDataError where a file is
     damaged, of another format version, or of another run than its neighbours.
@@ -45,6 +45,7 @@ def read_report(folder: str | os.PathLike[str]) -> dict[str, Any]:
         )
     try:
         pieces = {name: summary[name] for name in ("metadata", "coverage", "lockstep", "pitfalls")}
+        pieces["ulp"] = summary.get("ulp", [])  # summaries written before there was a table lack it
         pieces["findings"] = [_finding(root, item) for item in summary["findings"]]
     except (KeyError, TypeError, AttributeError) as fault:
         raise ReportDataError(

@@ -42,6 +42,7 @@ def summary(report: Report, digest: str) -> dict[str, Any]:
         "metadata": metadata,
         "lockstep": report.lockstep,
         "pitfalls": list(report.pitfalls),
+        "ulp": list(report.ulp),
         "comparisons_sha256": digest,
     }
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from .accuracy import to_csv as accuracy_csv
 from .content import Report
 from .html_page import render_html
 from .jsontext import to_json
@@ -26,12 +27,13 @@ def write_report(
     coverage: Iterable[Mapping[str, Any]] = (),
     lockstep: Mapping[str, Any] | None = None,
     pitfalls: Iterable[Mapping[str, Any]] = (),
+    ulp: Iterable[Mapping[str, Any]] = (),
 ) -> Path:
     """Write the report of one run into the folder `out`, whole or not at all, and return the folder.
 
     Leaves report.html, report.md, comparisons.parquet, comparisons.csv, summary.json, and for every finding
-    findings/<id>/case.json and findings/<id>/repro.py. The findings of an earlier report in `out` are removed; other
-    files in it are left alone.
+    findings/<id>/case.json and findings/<id>/repro.py; ulp.csv where there is an accuracy table. The findings and the
+    table of an earlier report in `out` are removed; other files in it are left alone.
 
     `frame` comes from `frame_from_rows`. `metadata` may hold `torch_version`, `versions` (name -> text), `platform`,
     `threads`, `command`, `seed`, `seconds`, `threshold` (greatest z that agrees), `programs` (a count), `warning` (text
@@ -41,8 +43,8 @@ def write_report(
     Raises ReportDataError (a ValueError) for data that does not fit, ReportPathError (an OSError) where `out` cannot be
     written.
     """
-    report = Report.of(frame, metadata, findings, coverage, lockstep, pitfalls)
-    publish(render(report), Path(out), replaced=["findings"])
+    report = Report.of(frame, metadata, findings, coverage, lockstep, pitfalls, ulp)
+    publish(render(report), Path(out), replaced=["findings", "ulp.csv"])
     return Path(out)
 
 
@@ -55,6 +57,8 @@ def render(report: Report) -> dict[str, bytes]:
         "report.html": render_html(report).encode(),
         "report.md": render_markdown(report).encode(),
     }
+    if report.ulp:
+        files["ulp.csv"] = accuracy_csv(report.ulp)
     for finding in report.findings:
         if finding["case"] is not None:
             text = to_json(finding["case"], f"findings[{finding['id']!r}].case")
