@@ -13,6 +13,8 @@ MOST_EDGES = 500  # Mermaid's own limit (maxEdges); beyond it, it draws nothing 
 # What Mermaid or the HTML beneath it may take for more than text. Source: Mermaid, "Entity codes to escape characters".
 _SPECIAL = '#"&<>`\\%:;{}|*_~[]()'
 _ENTITIES = {c: f"#{ord(c)};" for c in _SPECIAL}
+# Mermaid looks for \n and $$ once more after decoding; a space of width 0 keeps the two characters apart.
+_ENTITIES |= {"\\": "#92;\u200b", "$": "$\u200b"}
 
 
 def to_dot(root: Any, names: Mapping[str, Any] | None = None) -> str:
@@ -61,8 +63,8 @@ def node_lines(node: Node, digits: int = 6) -> list[str]:
 
 
 def _dot_text(text: str) -> str:
-    """Inside a quoted string, where a backslash starts an escape sequence such as the line break."""
-    return text.replace("\\", "\\\\").replace('"', '\\"')
+    """Inside a quoted string, where a backslash starts an escape sequence, and & an HTML entity."""
+    return text.replace("&", "&amp;").replace("\\", "\\\\").replace('"', '\\"')
 
 
 def _mermaid_text(text: str) -> str:

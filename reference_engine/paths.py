@@ -62,7 +62,7 @@ class Paths(Sequence[Path]):
             for path in self.paths
         ]
         first, last = self.labels[self.paths[0].nodes[0]], self.labels[self.paths[0].nodes[-1]]
-        way, factors = (max(len(row[k]) for row in rows) for k in (0, 1))
+        way, factors = (max(len(row[k]) for row in (*rows, ("total", ""))) for k in (0, 1))
         lines = [f"∂{last}/∂{first}: {len(rows)} path{'s' if len(rows) > 1 else ''}"]
         lines += [f"  {row[0]:{way}}  {row[1]:{factors}} = {row[2]}" for row in rows]
         return "\n".join([*lines, f"  {'total':{way}}  {'':{factors}} = {number_text(self.total)}"])

@@ -34,9 +34,9 @@ STYLE = """
   text-anchor: middle; fill: var(--ink, currentColor); }
 .gradwitness-graph .title { font-weight: bold; }
 .gradwitness-graph .slope { fill: var(--muted, currentColor); }
-.gradwitness-graph .gradient { fill: var(--accent, #2878ce); }
+.gradwitness-graph .gradient { fill: var(--accent, #2777cd); }
 .gradwitness-graph .box, .gradwitness-graph .edge { fill: none; stroke: var(--line, currentColor); stroke-width: 1.2; }
-.gradwitness-graph .result { stroke: var(--accent, #2878ce); stroke-width: 2; }
+.gradwitness-graph .result { stroke: var(--accent, #2777cd); stroke-width: 2; }
 .gradwitness-graph .arrow { fill: var(--line, currentColor); }
 """
 
