@@ -29,7 +29,7 @@ def program_graph(
     label = variable_names(program, names, operation)
     values = _values(program, inputs) if inputs else {}
     gradient = _gradients(program, inputs) if inputs else {}
-    inlined = {v for v in program.constants if v.shape == ()}
+    inlined = {v for v in program.constants if v.shape == () and v not in program.outputs}
     position: dict[Variable, int] = {}
     nodes: list[Node] = []
     for v in (*program.inputs, *program.constants):

@@ -163,6 +163,10 @@ def test_a_program_with_two_results_has_values_and_no_gradient() -> None:
     assert graph.results == (1, 2)
 
 
+def test_a_result_that_is_a_number_is_a_node_all_the_same() -> None:
+    assert text_tree(trace(lambda x: 2.5, 1.0)) == "2.5: f64[]  value 2.5"
+
+
 @pytest.mark.parametrize("render", RENDERINGS)
 @pytest.mark.parametrize("root", [3.0, "x", None, np.ones(2), [Value(1.0)]])
 def test_another_root_is_refused(render: Any, root: Any) -> None:
