@@ -98,6 +98,13 @@ class ErrorCurve:
             if line is not None
         ]
 
+    def bests(self) -> list[dict[str, Any]]:
+        """One plain record a method: the best step found, its error, and the step of the theory."""
+        return [
+            {"method": c.method, "step": c.best_step, "error": c.best_error, "theory_step": c.theory_step}
+            for c in self.methods
+        ]
+
 
 def error_curve(
     fn: Callable[[Any], Any],

@@ -23,8 +23,8 @@ SIZES = tuple(10**k for k in range(7))
 # Up to this n every coordinate is run: n calls of a cost that grows with n, about a second or two in all.
 FULL_UP_TO = 10_000
 SAMPLE = 8  # coordinates that are run beyond it
-REPEATS = 3  # of the reverse mode, which is over in milliseconds
-WARM_BELOW = 1.0  # seconds; a run shorter than this is timed again, with its plan made and its memory touched
+REPEATS = 3
+WARM_BELOW = 1.0  # seconds; a shorter run is timed REPEATS times more, with its plan made and its memory touched
 SEED = 0
 
 
@@ -95,7 +95,7 @@ def _of_size(n: int, full_up_to: int) -> list[Evaluation]:
         passes = plan_runs(run) if method == "forward" else 0
         measured = coordinates == n
         if seconds < WARM_BELOW:
-            _, seconds = _timed(run)
+            seconds = median(_timed(run)[1] for _ in range(REPEATS))
         difference = float(np.max(np.abs(found - gradient[:coordinates])))
         if not measured:
             calls = shared + (calls - shared) * n // coordinates
