@@ -11,6 +11,7 @@ READING_ORDER = (
     "building_value",
     "neuron",
     "forward_and_reverse",
+    "three_ways",
     "numerical_differentiation",
     "functions_derived",
     "softmax_jacobian",

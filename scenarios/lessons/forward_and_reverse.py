@@ -25,16 +25,19 @@ Source: Wengert, A simple automatic derivative evaluation program, 1964; Griewan
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import math
 from typing import Any
 
-from ...reference_engine import Dual, Value, backward_listing, grad, jvp
+from ...reference_engine import Dual, Value, backward_listing, grad, jacobian_costs, jvp
 from ..layout import table
 from ..scenario import Numbers, plain
 from .lesson import Exhibit, Lesson
 
 AT = (1.0, 2.0, 3.0, 4.0)
 ONE_MOVES = ((1.0, 0.0, 0.0, 0.0), (0.0, 1.0, 0.0, 0.0), (0.0, 0.0, 1.0, 0.0), (0.0, 0.0, 0.0, 1.0))
+SHAPES = tuple((2**k, 2 ** (6 - k)) for k in range(7))
 FIRST_AND_LAST_MOVE = (1.0, 0.0, 0.0, 2.0)
 
 
@@ -118,6 +121,25 @@ def _one_backward_pass() -> str:
     return backward_listing(y, {"x1": x1, "x2": x2, "x3": x3, "x4": x4, "a": a, "b": b, "y": y})
 
 
+@functools.cache
+def _costs() -> Any:
+    return jacobian_costs(SHAPES)
+
+
+def _passes() -> str:
+    rows = [tuple(map(str, (c.inputs, c.outputs, c.forward_passes, c.reverse_passes))) for c in _costs().rows]
+    return "\n".join(line.strip() for line in table(("inputs", "results", "forward", "backward"), rows))
+
+
+def _plot() -> tuple[str, dict[str, Any]]:
+    costs = _costs()
+    return "crossing_figure", {
+        "rows": [dataclasses.asdict(row) for row in costs.rows],
+        "pass_crossings": costs.pass_crossings,
+        "time_crossings": costs.time_crossings,
+    }
+
+
 LESSON = Lesson.from_essay(
     __doc__,
     on_value,
@@ -129,5 +151,7 @@ LESSON = Lesson.from_essay(
     exhibits=(
         Exhibit("One forward pass, with x1 moving: the last speed is the slope 24", text=_one_forward_pass),
         Exhibit("One backward pass: all four slopes", text=_one_backward_pass),
+        Exhibit("Passes for all slopes of two layers of tanh, counted: the fewer of inputs and results", text=_passes),
+        Exhibit("The seconds of the same, and where the two ways cost the same", plot=_plot),
     ),
 )

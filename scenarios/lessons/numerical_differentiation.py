@@ -30,20 +30,25 @@ Source: Squire and Trapp, Using complex variables to estimate derivatives of rea
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
 
-from ...reference_engine import Value, grad, ops
+from ...reference_engine import Value, error_curve, grad, ops
 from ...reference_engine.numerical import central, complex_step, one_sided
+from ..layout import table
 from ..observing import ROUNDING
 from ..scenario import Numbers, plain
-from .lesson import Lesson
+from .lesson import Exhibit, Lesson
 
 H = 0.01
 
 # A difference divides by h what was rounded before, so two engines may be 1/h times further apart.
 ROUNDING_OF_DIFFERENCES = ROUNDING / H
+
+METHODS = {"one_sided": "to one side", "central": "to both sides", "complex_step": "complex step"}
+SIDES = {"truncation": "the bend", "rounding": "the rounding"}
 
 
 def on_value() -> Numbers:
@@ -111,6 +116,41 @@ def answer_in_torch() -> float:
     return ((after - before) / (2 * 0.5)).item()
 
 
+@functools.cache
+def _curve() -> Any:
+    return error_curve(lambda x: (x * x).sin(), 1.0)
+
+
+def _errors() -> str:
+    """The error of each method at whole powers of ten."""
+    error = {(row["method"], row["step"]): row["error"] for row in _curve().rows()}
+    rows = [(f"1e-{k}", *(f"{error[method, float(f'1e-{k}')]:.1e}" for method in METHODS)) for k in range(1, 17)]
+    return "\n".join(line.strip() for line in table(("h", *METHODS.values()), rows))
+
+
+def _slopes() -> str:
+    rows = [
+        (
+            METHODS[line["method"]],
+            SIDES[line["part"]],
+            f"{line['low']:.0e} to {line['high']:.0e}",
+            f"{line['slope']:.2f}",
+        )
+        for line in _curve().lines()
+        if line["method"] in METHODS
+    ]
+    return "\n".join(line.strip() for line in table(("step", "what is wrong", "for h from", "slope"), rows))
+
+
+def _plot() -> tuple[str, dict[str, Any]]:
+    curve = _curve()
+    bests = [
+        {"method": c.method, "step": c.best_step, "error": c.best_error, "theory_step": c.theory_step}
+        for c in curve.methods
+    ]
+    return "error_curve_figure", {"rows": curve.rows(), "lines": curve.lines(), "bests": bests}
+
+
 LESSON = Lesson.from_essay(
     __doc__,
     on_value,
@@ -124,5 +164,10 @@ LESSON = Lesson.from_essay(
     },
     answer=3.25,
     answers=(answer_on_value, answer_on_arrays, answer_in_torch),
+    exhibits=(
+        Exhibit("How far off each is: down, and up again; the complex step stays down", text=_errors),
+        Exhibit("The slopes of these curves with logarithmic axes, fitted to this run", text=_slopes),
+        Exhibit("The same as a plot: each difference is a U with two slopes", plot=_plot),
+    ),
     rounding=ROUNDING_OF_DIFFERENCES,
 )
