@@ -117,9 +117,9 @@ def test_every_subcommand_explains_itself_and_has_the_flags_that_are_typed(word:
     assert flags <= set(re.findall(r"--\w+", page))
 
 
-def test_the_pitfall_that_the_readme_names_is_told(tmp_path: Path) -> None:
-    ids = {words[2] for words in typed("gradwitness") if words[1] == "learn" and len(words) > 2}
-    assert ids
+def test_the_lesson_and_the_pitfall_that_the_readme_names_are_told(tmp_path: Path) -> None:
+    ids = {words[2] for words in typed("gradwitness") if words[1] == "learn" and len(words) > 2} - {"--html"}
+    assert len(ids) >= 2
     for name in ids:
         assert name in run("-m", "gradwitness.harness.cli", "learn", name, cwd=tmp_path)
 
