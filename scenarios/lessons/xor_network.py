@@ -18,7 +18,7 @@ Story: XOR is 1 when exactly one of its two inputs is 1. A single neuron cuts th
     PyTorch adds each new gradient to the last one. Here every step makes nine new Values instead.
 Exercise: At the start weights, what is the slope of the loss with respect to the bias of the output neuron?
 Answer: Each case adds (y - t)/2, the slope of its part of the loss, times y (1 - y), the slope of the sigmoid. With the
-    four outputs of step 0 that is 0.0625 - 0.0582980 - 0.0577767 + 0.0715659 = 0.0179912.
+    four outputs of step 0 that is 0.0625 - 0.05829804 - 0.05777665 + 0.07156585, which is 0.0179912.
 Source: Rumelhart, Hinton and Williams 1986, Learning representations by back-propagating errors; Minsky and Papert
     1969, Perceptrons.
 """
