@@ -133,8 +133,8 @@ def _exhibit(exhibit: Exhibit) -> Any:
     if exhibit.plot is not None:
         from ..reports import course_figures
 
-        name, data = exhibit.plot()
-        return course_content.Exhibit(exhibit.caption, plot=getattr(course_figures, name)(data))
+        name, arguments = exhibit.plot()
+        return course_content.Exhibit(exhibit.caption, plot=getattr(course_figures, name)(**arguments))
     text = None if exhibit.text is None else exhibit.text()
     return course_content.Exhibit(exhibit.caption, text, None if exhibit.drawing is None else exhibit.drawing())
 

@@ -29,13 +29,13 @@ class Exhibit:
     """Something to look at between claim and exercise, made in the run: text, a drawn graph, or a plot.
 
     Exactly one of the three is given. `text` returns plain text of at most 100 columns; `drawing` an <svg> element;
-    `plot` the name of a function of the report's course figures, and the data it takes.
+    `plot` the name of a function of the report's course figures, and its arguments by name, as plain data.
     """
 
     caption: str
     text: Callable[[], str] | None = None
     drawing: Callable[[], str] | None = None
-    plot: Callable[[], tuple[str, Any]] | None = None
+    plot: Callable[[], tuple[str, Mapping[str, Any]]] | None = None
 
 
 @dataclass(frozen=True)

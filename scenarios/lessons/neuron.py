@@ -1,7 +1,7 @@
 """A neuron: the gradient of relu(w1 x1 + w2 x2 + b), and the side on which it is dead
 
 Claim: For relu(w1 x1 + w2 x2 + b) each weight's slope is its input and each input's slope is its weight, while the sum
-    is above 0: at w1 = 0.5, x1 = 2, w2 = -1, x2 = 3, b = 4.5 they are 2, 3, 0.5, -1, and 1 for b. Below 0 all are 0.
+    is above 0: at w1 = 0.5, x1 = 2, w2 = -1, x2 = 3, b = 4.5 they are 2 and 3, 0.5 and -1. Below 0 all are 0.
 Story: A neuron weighs its inputs, adds a bias, and lets through only what is above 0: z = w1 x1 + w2 x2 + b, then y =
     relu(z) = max(z, 0). Here z = 1 - 3 + 4.5 = 2.5, so y = 2.5 as well. On this side relu is a straight line of slope
     1, and the rest is products and sums: the slope for w1 is what w1 is multiplied with, x1 = 2.

@@ -183,6 +183,9 @@ def test_the_telling_fits_the_page_and_notes_nothing(one):
 
 @every_lesson
 def test_a_page_is_made_within_a_few_seconds_of_computing(one):
+    for kept in vars(inspect.getmodule(one.engines[ENGINES[0]])).values():
+        if hasattr(kept, "cache_clear"):  # what another test has computed already
+            kept.cache_clear()
     start = time.process_time()
     tell_lesson(one)
     assert time.process_time() - start < MOST_CPU_SECONDS
