@@ -113,7 +113,7 @@ def test_a_drawing_and_a_plot_are_put_in_as_they_are():
     assert (
         '<div class="wide"><svg id="w"></svg></div>' in page and '<div class="narrow"><svg id="n"></svg></div>' in page
     )
-    assert "Plot A fact." in page
+    assert "Plot. A fact." in page
 
 
 def test_the_exercise_is_a_field_that_scripts_show_and_an_answer_that_is_folded():
