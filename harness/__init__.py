@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from .checking import assert_gradients, check
     from .errors import CaseError, GradientMismatch, HarnessError, UnsupportedOperation, UsageError
     from .recording import capture
+    from .refereeing import Ruling, referee
     from .result import CheckResult, Culprit
 
 __all__ = [
@@ -15,17 +16,20 @@ __all__ = [
     "Culprit",
     "GradientMismatch",
     "HarnessError",
+    "Ruling",
     "UnsupportedOperation",
     "UsageError",
     "assert_gradients",
     "capture",
     "check",
+    "referee",
 ]
 
 _HOME = {
     **dict.fromkeys(("assert_gradients", "check"), "checking"),
     **dict.fromkeys(("CaseError", "GradientMismatch", "HarnessError", "UnsupportedOperation", "UsageError"), "errors"),
     **dict.fromkeys(("CheckResult", "Culprit"), "result"),
+    **dict.fromkeys(("Ruling", "referee"), "refereeing"),
     "capture": "recording",
 }
 

@@ -182,6 +182,7 @@ class ScalarCase(NamedTuple):
 
 LARGEST = 1e8  # no value of a drawn expression is greater
 MOST = 8
+GOING_ON = 7  # one draw in so many, and one, ends an expression
 CONSTANTS = (*SIMPLE, 0.1, 4.0, -3.0)
 _NUMBERS = st.one_of(
     st.sampled_from(SIMPLE),
@@ -222,7 +223,8 @@ def _cases(draw: Any, rational: bool, most: int) -> ScalarCase:
         steps.append(step)
         values.append(y)
 
-    for _ in range(draw(st.integers(1, most))):
+    # A draw before each step says whether there is one, so that hypothesis can delete a step in one piece.
+    while len(steps) < most and (draw(st.integers(0, GOING_ON)) or not steps):
         first, place = node(), draw(st.integers(0, 2 * len(CONSTANTS)))
         if place >= len(CONSTANTS):
             pair: tuple[Operand, Operand] = (first, node())

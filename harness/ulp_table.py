@@ -57,14 +57,15 @@ def measured() -> list[str]:
     return [n for n, p in PRIMITIVES.items() if p.kind == ELEMENTWISE and p.torch and n not in LEFT_OUT]
 
 
-def measure(name: str, dtype: str, seed: int = 0) -> list[dict[str, Any]]:
+def measure(name: str, dtype: str, seed: int = 0, at: Points | None = None) -> list[dict[str, Any]]:
     """The rows of one primitive in one precision: its value, and its derivative by each argument that has one.
 
     A row holds the worst error in units in the last place of the right number rounded to `dtype`, where it happens,
     torch's number and the right one; the count of points where torch or the right number is not finite and the other is
-    another, with an example; and how many points were confirmed with 50 digits. Keys: reports.accuracy.KEYS.
+    another, with an example; and how many points were confirmed with 50 digits. Keys: reports.accuracy.ULP_KEYS. at:
+    points of your own in place of those drawn from `seed`.
     """
-    at = points(name, PRIMITIVES[name].domain, dtype, seed)
+    at = at or points(name, PRIMITIVES[name].domain, dtype, seed)
     return [_row(name, at, asked) for asked in _asked(name, at)]
 
 

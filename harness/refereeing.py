@@ -194,7 +194,7 @@ def _line(engine: str, quantity: str, found: Any, ends: tuple[Any, Any], bound: 
     right = nearest(ends[0])
     unit = last_place(right) if math.isfinite(right) else math.nan
     off = mp.mpf("nan") if mp.isnan(x) else max(ends[0] - x, x - ends[1], mp.mpf(0))
-    within = bool(mp.isinf(bound) or off <= bound)
+    within = bool(mp.isinf(bound) or off <= bound or (math.isinf(right) and x == right))  # above the largest float
     several = nearest(ends[1]) != right
     return Line(
         engine, quantity, _shown(found), None if several else right, float(off / unit), float(bound / unit), within
