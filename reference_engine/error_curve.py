@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from .errors import ParameterError
-from .numerical import CENTRAL_STEP, EPSILON, ONE_SIDED_STEP
+from .numerical import CENTRAL_STEP, EPSILON, ONE_SIDED_STEP, RIDDERS_COLUMNS, RIDDERS_SHRINK
 from .registry import Array
 from .scalar_gradients import DIFFERENCES, EXACT_DIGITS, at_numbers, by_differences, exact_gradient, point
 
@@ -179,6 +179,8 @@ def _cut(method: str, steps: list[float], derivatives: list[float], exact: Any, 
     low_part = h[smooth <= BOTTOM * float(smooth.min())]
     top, foot = float(low_part.max()), float(low_part.min())
     resolved = DISTINCT * max(math.ulp(x), math.ulp(value) / slope if slope else 0.0)
+    if method == "richardson":  # its smallest step is that much below h
+        resolved *= RIDDERS_SHRINK ** (RIDDERS_COLUMNS - 1)
     best = int(np.argmin(e))
     return MethodErrors(
         method,
