@@ -33,6 +33,7 @@ FOLDERS = (
     ("scenarios/accumulation", ""),
     ("scenarios/detach", ""),
     ("scenarios/inplace", ""),
+    ("scenarios/lessons", "The course: the form of a lesson, its order and page, and one module a lesson."),
     ("reports", "From a pandas frame to pages and files. Imports nothing of ours and never torch."),
     ("benchmarks", "Measurements with their records in docs/. Not installed."),
 )

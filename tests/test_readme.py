@@ -73,9 +73,10 @@ def test_the_pytest_example_passes(tmp_path: Path) -> None:
     assert "2 passed" in run("-m", "pytest", "-q", "-p", "no:cacheprovider", "test_gradients.py", cwd=tmp_path)
 
 
-def test_the_engine_example_prints_what_the_readme_shows(tmp_path: Path) -> None:
-    (tmp_path / "engine.py").write_text(PYTHON[2], encoding="utf-8")
-    assert run("engine.py", cwd=tmp_path) == PRINTED[2]
+@pytest.mark.parametrize("example", [2, 3], ids=["Value", "array engine"])
+def test_the_examples_of_the_engines_print_what_the_readme_shows(example: int, tmp_path: Path) -> None:
+    (tmp_path / "engine.py").write_text(PYTHON[example], encoding="utf-8")
+    assert run("engine.py", cwd=tmp_path) == PRINTED[example]
 
 
 def test_the_warning_for_an_untested_torch_is_quoted_word_by_word() -> None:
@@ -89,7 +90,7 @@ def test_the_supported_versions_are_those_of_the_package() -> None:
 
 
 def test_no_example_is_left_untried() -> None:
-    assert (len(PYTHON), len(PRINTED)) == (3, 3)
+    assert (len(PYTHON), len(PRINTED)) == (4, 4)
     assert {line.split()[0] for line in TYPED if line.strip()} <= PROGRAMS
 
 
