@@ -27,14 +27,16 @@ than half of the digits are lost there; confirmed: points computed with 50 digit
 two numbers is infinite or NaN and the other is another, with an example; kinks: points without a derivative, left
 out."""
 
+_MODULE = re.compile(r"torch\.(nn\.functional\.|special\.)?")
+
 
 @dataclass(frozen=True)
 class Entry:
     """One operation in one precision, ready to be shown.
 
-    value_ulp: of its value. derivative: the greatest error of any derivative in ulp, or why there is none; at,
-    torch_value, right_value: where that happens (the value's where there is no derivative). explains: whether it
-    accounts for verdicts `inaccurate`. not_finite: count and example.
+    call: without torch's module, which the CSV has. value_ulp: of its value. derivative: the greatest error of any
+    derivative in ulp, or why there is none; at, torch_value, right_value: where that happens (the value's where there
+    is no derivative). explains: whether it accounts for verdicts `inaccurate`. not_finite: count and example.
     """
 
     call: str
@@ -65,7 +67,7 @@ def _entry(call: str, dtype: str, group: Sequence[Mapping[str, Any]], counts: Ma
     n = sum(count for (op, kind), count in counts.items() if kind == dtype and _names(op, str(group[0]["op"])))
     apart = max(group, key=lambda row: row["not_finite"] or 0)
     return Entry(
-        call,
+        _MODULE.sub("", call),
         dtype,
         None if value is None else value["ulp"],
         fmt.DASH if worst is None else worst["message"] or fmt.score(worst["ulp"]),
