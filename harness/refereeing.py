@@ -248,7 +248,7 @@ def _by_mpf(expression: ScalarExpression, inputs: Sequence[float]) -> tuple[Any,
 
 
 def _by_dual(expression: ScalarExpression, inputs: Sequence[float]) -> tuple[Any, Any]:
-    runs = [expression(*[Dual(x, 1.0 if i == k else 0.0) for i, x in enumerate(inputs)]) for k in range(len(inputs))]
+    runs = [expression(*[Dual(x, 1.0 if i == k else 0) for i, x in enumerate(inputs)]) for k in range(len(inputs))]
     return runs[0].data, [y.tangent for y in runs]
 
 

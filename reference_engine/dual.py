@@ -17,7 +17,8 @@ class Dual:
 
     data, tangent: numbers of any type that computes: float, int and Fraction (both exact), complex, mpmath's mpf, or
     Duals again, for second derivatives. tangent is in units of self per unit of the input with tangent 1. Plain numbers
-    may stand on either side of an operator; their tangent is 0. A Dual may stand inside a Value, a Value not in a Dual.
+    may stand on either side of an operator; they are constants. The whole number 0 for a tangent marks a constant, which
+    stays one whatever its slope, be it infinite; 0.0 is a number, and 0.0 times infinity is NaN. A Dual may stand inside a Value, a Value not in a Dual.
     Source: Griewank and Walther, Evaluating Derivatives, ch. 3.
     """
 
@@ -51,7 +52,7 @@ class Dual:
         """a b: tangent ȧ b + a ḃ."""
         b, tb = _parts(other, "multiply")
         try:
-            return Dual(self.data * b, self.tangent * b + self.data * tb)
+            return Dual(self.data * b, _scaled(b, self.tangent) + _scaled(self.data, tb))
         except TypeError:
             unlike("multiply", self, b)
 
@@ -59,7 +60,8 @@ class Dual:
         """a/b: tangent (ȧ - (a/b) ḃ)/b. Raises DerivativeError at b = 0."""
         b, tb = _parts(other, "divide")
         y = divide(self.data, b)
-        return Dual(y, divide(self.tangent - y * tb, b))
+        t = self.tangent - _scaled(y, tb)
+        return Dual(y, t if _is_constant(t) else divide(t, b))
 
     def __pow__(self, other: Any) -> Dual:
         """aᵇ: tangent b aᵇ⁻¹ ȧ + aᵇ log(a) ḃ. A plain exponent is a constant; a Dual for exponent needs a > 0.
@@ -68,13 +70,13 @@ class Dual:
         """
         a, (b, tb) = self.data, _parts(other, "power")
         y = power(a, b)
-        t = power_slope(a, b) * self.tangent
+        t = _scaled(power_slope(a, b), self.tangent)
         if isinstance(other, Dual):
             if is_real(a) and order(a) <= 0:
                 raise DerivativeError(
                     f"power: base {a} with a Dual {b} for exponent; accepted is a base above 0. Use a number."
                 )
-            t = t + y * log(a) * tb
+            t = t + _scaled(y * log(a), tb)
         return Dual(y, t)
 
     def __neg__(self) -> Dual:
@@ -163,14 +165,23 @@ class Dual:
     def _through(self, name: str) -> Dual:
         function = FUNCTIONS[name]
         y = function.of(self.data)
-        return Dual(y, function.slope(self.data, y) * self.tangent)
+        return Dual(y, _scaled(function.slope(self.data, y), self.tangent))
 
     def _choose(self, name: str, other: Any) -> Dual:
         b, tb = _parts(other, name)
         y, da, db = choose(name, self.data, b)
-        return Dual(y, da * self.tangent + db * tb)
+        return Dual(y, _scaled(da, self.tangent) + _scaled(db, tb))
 
 
 def _parts(x: Any, operation: str) -> tuple[Any, Any]:
     """Data and tangent of an operand; a plain number is a constant."""
     return (x.data, x.tangent) if isinstance(x, Dual) else (number(x, operation), 0)
+
+
+def _is_constant(t: Any) -> bool:
+    return t.__class__ is int and t == 0
+
+
+def _scaled(slope: Any, t: Any) -> Any:
+    """slope · t, and 0 for a constant whatever the slope."""
+    return t if _is_constant(t) else slope * t

@@ -262,3 +262,10 @@ def test_duals_nest_for_the_second_derivative() -> None:
     x = Dual(Dual(3, 1), Dual(1, 0))
     y = x * x * x
     assert (y.data.data, y.data.tangent, y.tangent.tangent) == (27, 27, 18)
+
+
+def test_a_constant_stays_one_where_its_slope_is_infinite_and_a_zero_tangent_does_not() -> None:
+    x = Dual(2.0, 1.0)
+    assert (x * Dual(0.0).sqrt() + x).tangent == 1.0
+    assert (x * (Dual(0.0) ** 0.5) + x).tangent == 1.0
+    assert math.isnan(Dual(0.0, 0.0).sqrt().tangent)
