@@ -26,6 +26,7 @@ THREE = frozenset("sigmoid softplus".split())
 # Passing a cotangent or tangent through a slope: a product, a sum, and a division where a quotient is differentiated.
 PASSING = 4.0
 SMALLEST = mp.ldexp(1, -1074)  # what underflow may leave of a result
+LARGEST = mp.ldexp(1, 1024)  # what reaches it is infinite in floats
 MOST_KINKS = 6  # 2⁶ combinations of choices are tried
 # From here on a rounded argument says little about where in its period a function is.
 LOST_PHASE = 1e-3
@@ -115,7 +116,7 @@ def _forward(step: Step, nodes: Sequence[Node], u: Any, reading: Reading) -> Nod
         0 if step.name in EXACTLY else ARITHMETIC if step.name in ONCE else COMPOSED if step.name in THREE else KERNEL
     )
     node = Node(y, _moved(exact.value, y, corners) + rounding * u * abs(y) + (SMALLEST if rounding else 0))
-    if abs(y) > mp.mpf(2) ** 1024 * (1 - u):
+    if abs(y) > LARGEST * (1 - u):
         reading.singular.append(f"{step.name}({shown}) = {mp.nstr(y, 6)} is above the largest float")
         node.error = mp.inf
     ways = _branches(step.name, xs, errors)
@@ -136,6 +137,8 @@ def _forward(step: Step, nodes: Sequence[Node], u: Any, reading: Reading) -> Nod
         else:
             roundings = _slope_roundings(step.name, xs)
             error = _moved(slope, s, corners) + roundings * u * abs(s) + (SMALLEST if roundings else 0)
+            if abs(s) > LARGEST:  # infinite in floats, and NaN as soon as it meets a zero or another infinity
+                error = mp.inf
         node.edges.append((place, s, error))
     if step.name in ("tanh", "sigmoid"):
         # 1 - y² and y (1 - y) from y with KERNEL or COMPOSED roundoffs: each moves by 2y or 1 - 2y of that, at most 2.
@@ -221,4 +224,6 @@ def _sweep(nodes: Sequence[Node], chosen: dict[int, list[Edge]], u: Any, lossy: 
             for off, by in ((error[i], abs(s) + inexact), (inexact, size[i])):
                 error[place] += off * by if off and by else 0  # an unbounded error times nothing is nothing
             error[place] += PASSING * u * size[i] * abs(s) + SMALLEST
+            if size[place] > LARGEST:
+                error[place] = mp.inf
     return adjoint, error
