@@ -18,8 +18,8 @@ class Dual:
     data, tangent: numbers of any type that computes: float, int and Fraction (both exact), complex, mpmath's mpf, or
     Duals again, for second derivatives. tangent is in units of self per unit of the input with tangent 1. The whole
     number 0 for a tangent marks a constant, which stays one whatever its slope, be it infinite; 0.0 is a number, and
-    0.0 times infinity is NaN. Plain numbers may stand on either side of an operator; they are constants. A Dual may stand
-    inside a Value, a Value not in a Dual.
+    0.0 times infinity is NaN. Plain numbers may stand on either side of an operator; they are constants. A Dual may
+    stand inside a Value, a Value not in a Dual.
     Source: Griewank and Walther, Evaluating Derivatives, ch. 3.
     """
 
