@@ -23,8 +23,8 @@ from multiprocessing import get_context  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 import numpy as np  # noqa: E402
-from gradwitness.harness.calibrating import BINS, BLOCK, FAULT, KINDS, Tally, calibrate_block  # noqa: E402
-from gradwitness.harness.judging import SAMPLES, SCREENING, THRESHOLD  # noqa: E402
+from gradwitness.harness.campaigns.calibrating import BINS, BLOCK, FAULT, KINDS, Tally, calibrate_block  # noqa: E402
+from gradwitness.harness.judgement.judging import SAMPLES, SCREENING, THRESHOLD  # noqa: E402
 from gradwitness.harness.strategies import steps  # noqa: E402
 from pebble import ProcessPool  # noqa: E402
 

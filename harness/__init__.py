@@ -4,10 +4,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .arbitration.refereeing import Ruling, referee
     from .checking import assert_gradients, check
     from .errors import CaseError, GradientMismatch, HarnessError, UnsupportedOperation, UsageError
-    from .recording import capture
-    from .refereeing import Ruling, referee
+    from .recorder.recording import capture
     from .result import CheckResult, Culprit
 
 __all__ = [
@@ -29,8 +29,8 @@ _HOME = {
     **dict.fromkeys(("assert_gradients", "check"), "checking"),
     **dict.fromkeys(("CaseError", "GradientMismatch", "HarnessError", "UnsupportedOperation", "UsageError"), "errors"),
     **dict.fromkeys(("CheckResult", "Culprit"), "result"),
-    **dict.fromkeys(("Ruling", "referee"), "refereeing"),
-    "capture": "recording",
+    **dict.fromkeys(("Ruling", "referee"), "arbitration.refereeing"),
+    "capture": "recorder.recording",
 }
 
 

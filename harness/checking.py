@@ -13,15 +13,15 @@ import torch
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from ..reports.schema import frame_from_rows
-from .comparing import Found, Subject, compare_forward_modes, compare_reverse
 from .errors import GradientMismatch, TheirsRaised, UnsupportedOperation, UsageError
-from .judging import worst
-from .known import load, match
-from .localising import suspects
-from .modes import accepted_mode
-from .preserving import random_state, untouched
+from .evidence.known import load, match
+from .judgement.comparing import Found, Subject, compare_forward_modes, compare_reverse
+from .judgement.judging import worst
+from .judgement.localising import suspects
+from .judgement.modes import accepted_mode
+from .judgement.rows import Rows
+from .recorder.preserving import random_state, untouched
 from .result import CheckResult, Culprit
-from .rows import Rows
 
 RUNNERS = ("autograd",)
 WHOLE_STORAGE = 1 << 26  # bytes; a view of a storage of at most this size keeps its surroundings

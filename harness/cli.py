@@ -49,7 +49,7 @@ def _named(only: str | None) -> tuple[str, ...]:
 def _modes(modes: str | None, orders: str | None) -> tuple[str, ...]:
     """--modes and --orders as mode strings; both given: those that fit both."""
     from .errors import UsageError
-    from .modes import MODES, accepted_mode
+    from .judgement.modes import MODES, accepted_mode
 
     chosen = tuple(accepted_mode(m) for m in _listed(modes)) or MODES
     if orders:

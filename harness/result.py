@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from .judging import ORDER
+from .judgement.judging import ORDER
 
 NOTHING_DEPENDS = (
     "no output depends on what is differentiated (detach, .data, no_grad, a constant): every gradient is 0, and "

@@ -15,9 +15,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from .campaign import DEFAULT_CASES, Campaign, Options, run_campaign, untested, write
+from .campaigns.campaign import DEFAULT_CASES, Campaign, Options, run_campaign, untested, write
 from .errors import UsageError
-from .judging import ORDER
+from .judgement.judging import ORDER
 
 
 def run_and_report(
@@ -80,8 +80,8 @@ def _lockstep(campaign: Campaign) -> dict[str, Any]:
     import pandas as pd
 
     from ..reports.schema import frame_from_rows
-    from . import lockstep
-    from .rows import Rows
+    from .campaigns import lockstep
+    from .judgement.rows import Rows
 
     rows = Rows("lockstep/digits", op="two-layer classifier", source="lockstep", seed=campaign.options.seed)
     result = lockstep.run(seed=campaign.options.seed, rows=rows)
@@ -145,7 +145,7 @@ def check_target(target: str, modes: Sequence[str], dtypes: Sequence[str] | None
     print(result.explain())
     if out is not None:
         from ..reports import write_report
-        from .campaign import environment
+        from .campaigns.campaign import environment
 
         print(
             write_report(
@@ -211,17 +211,17 @@ def _theirs(target: str, made: Callable[[], Any]) -> Any:
 
 def replay_case(path: Path) -> int:
     """Run one case again. Returns 0 if it agrees or is a known issue, 1 if it differs and is not known."""
-    from .cases import call_from_json, read_case
-    from .comparing import compare_forward_modes, compare_reverse
     from .errors import CaseError, TheirsRaised
-    from .known import load, match
-    from .rows import Rows
+    from .evidence.cases import call_from_json, read_case
+    from .evidence.known import load, match
+    from .judgement.comparing import compare_forward_modes, compare_reverse
+    from .judgement.rows import Rows
 
     data = read_case(path)
     mode = data["mode"]
     rows = Rows(path.parent.name, source="user")
     if data["kind"] == "generated":
-        from .blocks import replay as replay_generated
+        from .campaigns.blocks import replay as replay_generated
 
         replay_generated(data, rows)
         names = [str(data.get("culprit", ""))]
@@ -230,7 +230,7 @@ def replay_case(path: Path) -> int:
             subject = call_from_json(data)
             names = [f"{data['operation']}.{data['overload']}"]
         else:
-            from . import opinfo
+            from .campaigns import opinfo
 
             entry = next((e for e in opinfo.entries() if e.name == data.get("entry")), None)
             if entry is None:

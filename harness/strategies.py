@@ -18,12 +18,12 @@ from ..reference_engine.errors import EngineError
 from ..reference_engine.program import Variable
 from ..reference_engine.registry import BOOL, ELEMENTWISE, FLOAT, PRIMITIVES
 from ..reference_engine.tracing import bind
-from . import contents
-from .drawn import Case, depends, pruned
 from .errors import UsageError
-from .layers import LAYERS, LOSSES
-from .pool import MASKED, Limits, Pool
-from .scalar_expressions import scalar_expressions as scalar_expressions
+from .generation import contents
+from .generation.drawn import Case, depends, pruned
+from .generation.layers import LAYERS, LOSSES
+from .generation.pool import MASKED, Limits, Pool
+from .generation.scalar_expressions import scalar_expressions as scalar_expressions
 
 Step = Callable[[Pool], Any]
 FEWEST, MOST = 3, 14

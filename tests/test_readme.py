@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from gradwitness.harness.campaign import MODES, untested
+from gradwitness.harness.campaigns.campaign import MODES, untested
 from gradwitness.reports.verdicts import VERDICTS
 
 ROOT = Path(__file__).resolve().parents[1]

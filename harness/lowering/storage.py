@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ...reference_engine import ops
-from ..geometry import Geometry, positions
+from ..recorder.geometry import Geometry, positions
 from .table import CallSite, lowers
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ...reference_engine import ops
-from ..geometry import positions
+from ..recorder.geometry import positions
 from . import core
 from .table import CallSite, NotCovered, lowers
 

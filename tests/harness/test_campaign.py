@@ -5,10 +5,10 @@ import subprocess
 import sys
 
 import pytest
-from gradwitness.harness import campaign, lockstep, units
-from gradwitness.harness.campaign import Options, run_campaign
-from gradwitness.harness.units import run_unit
-from gradwitness.harness.work import Unit
+from gradwitness.harness.campaigns import campaign, lockstep, units
+from gradwitness.harness.campaigns.campaign import Options, run_campaign
+from gradwitness.harness.campaigns.units import run_unit
+from gradwitness.harness.campaigns.work import Unit
 from gradwitness.reports import read_report
 
 FAULTY = ("nn.functional.layer_norm", "logcumsumexp")  # wrong second and forward derivatives in torch 2.13

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from gradwitness.harness.campaign import DEFAULT_CASES
+from gradwitness.harness.campaigns.campaign import DEFAULT_CASES
 from gradwitness.harness.cli import main
 
 

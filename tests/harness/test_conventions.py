@@ -6,8 +6,8 @@ import re
 import pytest
 import torch
 from gradwitness.harness import check
-from gradwitness.harness.conventions import conventions, follow
-from gradwitness.harness.judging import Judgement
+from gradwitness.harness.judgement.conventions import conventions, follow
+from gradwitness.harness.judgement.judging import Judgement
 from gradwitness.harness.lowering import known_operations
 from gradwitness.harness.lowering.table import functional_name
 

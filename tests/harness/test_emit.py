@@ -9,18 +9,18 @@ import sys
 import numpy as np
 import pytest
 import torch
-from gradwitness.harness.emit import emit, function_of, number, tensor
+from gradwitness.harness.campaigns.generated import draw_cases, torch_function
 from gradwitness.harness.errors import UsageError
-from gradwitness.harness.generated import draw_cases, torch_function
-from gradwitness.harness.recorded_source import of_recording
-from gradwitness.harness.recording import capture
-from gradwitness.harness.scripts import (
+from gradwitness.harness.evidence.scripts import (
     Difference,
     ones,
     proves,
     script,
     script_of_program,
 )
+from gradwitness.harness.generation.emit import emit, function_of, number, tensor
+from gradwitness.harness.recorder.recorded_source import of_recording
+from gradwitness.harness.recorder.recording import capture
 from gradwitness.harness.strategies import programs, steps
 from gradwitness.reference_engine import ops
 from gradwitness.reference_engine.errors import EngineError

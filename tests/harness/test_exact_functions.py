@@ -7,9 +7,9 @@ import math
 import mpmath as mp
 import numpy as np
 import pytest
-from gradwitness.harness.exact_functions import EXACT, exactly, last_place, nearest
-from gradwitness.harness.scalar_expressions import OPERATIONS
-from gradwitness.harness.ulp_table import PARAMETERS, measured
+from gradwitness.harness.arbitration.exact_functions import EXACT, exactly, last_place, nearest
+from gradwitness.harness.arbitration.ulp_table import PARAMETERS, measured
+from gradwitness.harness.generation.scalar_expressions import OPERATIONS
 from gradwitness.reference_engine import PRIMITIVES
 from hypothesis import given
 from hypothesis import strategies as st

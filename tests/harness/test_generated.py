@@ -7,15 +7,15 @@ import importlib
 import numpy as np
 import pytest
 import torch
-from gradwitness.harness.blocks import _compare
-from gradwitness.harness.calibrating import BINS, Tally, calibrate_block
-from gradwitness.harness.drawn import Case
-from gradwitness.harness.explaining import UNLIKE_CHOICES, explanations
-from gradwitness.harness.generated import compare_case, draw_cases, localise, single_equations
-from gradwitness.harness.rows import Rows
-from gradwitness.harness.shrinking import shrink, simpler_numbers, size_of, smallest
+from gradwitness.harness.campaigns.blocks import _compare
+from gradwitness.harness.campaigns.calibrating import BINS, Tally, calibrate_block
+from gradwitness.harness.campaigns.generated import compare_case, draw_cases, localise, single_equations
+from gradwitness.harness.campaigns.work import Unit, UnitResult
+from gradwitness.harness.evidence.shrinking import shrink, simpler_numbers, size_of, smallest
+from gradwitness.harness.generation.drawn import Case
+from gradwitness.harness.judgement.explaining import UNLIKE_CHOICES, explanations
+from gradwitness.harness.judgement.rows import Rows
 from gradwitness.harness.strategies import programs, steps
-from gradwitness.harness.work import Unit, UnitResult
 from gradwitness.reference_engine import ops
 from gradwitness.reference_engine.tracing import trace
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from gradwitness.harness.judging import THRESHOLD, Question, judge, worst
-from gradwitness.harness.out_of_range import LARGEST
+from gradwitness.harness.judgement.judging import THRESHOLD, Question, judge, worst
+from gradwitness.harness.judgement.out_of_range import LARGEST
 from gradwitness.reference_engine import ops, reverse, simplify, trace
 from gradwitness.reference_engine.evaluate import Plan, arguments_of
 

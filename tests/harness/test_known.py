@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 from gradwitness.harness.errors import UsageError
-from gradwitness.harness.findings import Candidate, grouped, identifier
-from gradwitness.harness.known import KnownIssue, load, match, repaired
-from gradwitness.harness.proofs import Proof
+from gradwitness.harness.evidence.findings import Candidate, grouped, identifier
+from gradwitness.harness.evidence.known import KnownIssue, load, match, repaired
+from gradwitness.harness.evidence.proofs import Proof
 
 
 def candidate(**changes):

@@ -8,12 +8,12 @@ import math
 import numpy as np
 import pytest
 from gradwitness.harness.errors import UsageError
-from gradwitness.harness.known import load
-from gradwitness.harness.modes import reference
-from gradwitness.harness.one_sided import WRONG_SUM, wrong_sums
-from gradwitness.harness.proofs import Proof
-from gradwitness.harness.recording import capture, to_numpy
-from gradwitness.harness.witnessing import witness
+from gradwitness.harness.evidence.known import load
+from gradwitness.harness.evidence.proofs import Proof
+from gradwitness.harness.judgement.modes import reference
+from gradwitness.harness.judgement.one_sided import WRONG_SUM, wrong_sums
+from gradwitness.harness.recorder.recording import capture, to_numpy
+from gradwitness.harness.recorder.witnessing import witness
 from gradwitness.reference_engine import ops, trace
 from gradwitness.reference_engine.evaluate import Plan, arguments_of
 

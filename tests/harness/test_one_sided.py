@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from gradwitness.harness import check
-from gradwitness.harness.one_sided import WRONG_SUM, wrong_sums
+from gradwitness.harness.judgement.one_sided import WRONG_SUM, wrong_sums
 from gradwitness.reference_engine import ops, trace
 
 F = torch.nn.functional

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from gradwitness.harness import UnsupportedOperation, capture
-from gradwitness.harness.nodes import nodes_of, run_backward
+from gradwitness.harness.recorder.nodes import nodes_of, run_backward
 from gradwitness.reference_engine import Program, evaluate
 
 

@@ -10,10 +10,10 @@ from fractions import Fraction
 import mpmath as mp
 import pytest
 import torch
-from gradwitness.harness.conditioning import read
+from gradwitness.harness.arbitration.conditioning import read
+from gradwitness.harness.arbitration.refereeing import FLOAT, NO_SLOPE, SAVED, answers, referee
 from gradwitness.harness.errors import UsageError
-from gradwitness.harness.refereeing import FLOAT, NO_SLOPE, SAVED, answers, referee
-from gradwitness.harness.scalar_expressions import OPERATIONS, ScalarExpression, Step
+from gradwitness.harness.generation.scalar_expressions import OPERATIONS, ScalarExpression, Step
 from gradwitness.harness.strategies import scalar_expressions
 from gradwitness.reference_engine import Dual, Value, ops
 from gradwitness.reference_engine.number_types import FUNCTIONS

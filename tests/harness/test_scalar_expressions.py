@@ -7,9 +7,9 @@ from fractions import Fraction
 
 import mpmath as mp
 import pytest
+from gradwitness.harness.campaigns.generated import draw_cases
 from gradwitness.harness.errors import UsageError
-from gradwitness.harness.generated import draw_cases
-from gradwitness.harness.scalar_expressions import LARGEST, OPERATIONS, ScalarExpression, Step, given
+from gradwitness.harness.generation.scalar_expressions import LARGEST, OPERATIONS, ScalarExpression, Step, given
 from gradwitness.harness.strategies import scalar_expressions
 from gradwitness.reference_engine import Value
 from hypothesis import find, settings

@@ -8,13 +8,13 @@ from random import Random
 
 import numpy as np
 import pytest
-from gradwitness.harness.cases import CaseError
-from gradwitness.harness.contents import inside, into
-from gradwitness.harness.drawn import Case
+from gradwitness.harness.campaigns.generated import draw_cases
 from gradwitness.harness.errors import UsageError
-from gradwitness.harness.fixed_draws import without_constants_of_modules
-from gradwitness.harness.generated import draw_cases
-from gradwitness.harness.pool import Limits, Pool
+from gradwitness.harness.evidence.cases import CaseError
+from gradwitness.harness.generation.contents import inside, into
+from gradwitness.harness.generation.drawn import Case
+from gradwitness.harness.generation.fixed_draws import without_constants_of_modules
+from gradwitness.harness.generation.pool import Limits, Pool
 from gradwitness.harness.strategies import FEWEST, expressions, networks, programs, steps
 from gradwitness.reference_engine.evaluate import evaluate
 from gradwitness.reference_engine.registry import ELEMENTWISE, PRIMITIVES

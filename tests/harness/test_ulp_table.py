@@ -9,12 +9,13 @@ import mpmath as mp
 import numpy as np
 import pytest
 import torch
-from gradwitness.harness import campaign, ulp_table
-from gradwitness.harness.campaign import Options, run_campaign
-from gradwitness.harness.ulp_points import FEWEST, INSIDE, Points, points
-from gradwitness.harness.ulp_table import LEFT_OUT, measure, measured
-from gradwitness.harness.units import run_unit
-from gradwitness.harness.work import Unit
+from gradwitness.harness.arbitration import ulp_table
+from gradwitness.harness.arbitration.ulp_points import FEWEST, INSIDE, Points, points
+from gradwitness.harness.arbitration.ulp_table import LEFT_OUT, measure, measured
+from gradwitness.harness.campaigns import campaign
+from gradwitness.harness.campaigns.campaign import Options, run_campaign
+from gradwitness.harness.campaigns.units import run_unit
+from gradwitness.harness.campaigns.work import Unit
 from gradwitness.reference_engine import PRIMITIVES
 from gradwitness.reference_engine.registry import ELEMENTWISE
 
@@ -161,7 +162,7 @@ def test_points_are_many_in_the_domain_and_of_the_precision(name, dtype):
 
 
 def ulp_table_tags(name):
-    from gradwitness.harness.ulp_points import DOMAINS
+    from gradwitness.harness.arbitration.ulp_points import DOMAINS
 
     return DOMAINS.get(name, PRIMITIVES[name].domain)
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from gradwitness.harness.recording import capture
-from gradwitness.harness.witnessing import program_of
+from gradwitness.harness.recorder.recording import capture
+from gradwitness.harness.recorder.witnessing import program_of
 from gradwitness.reference_engine import evaluate, reverse
 
 

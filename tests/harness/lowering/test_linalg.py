@@ -7,8 +7,8 @@ import pytest
 import torch
 from gradwitness.harness import check
 from gradwitness.harness.lowering.factorizations import row_order
-from gradwitness.harness.recording import capture
-from gradwitness.harness.witnessing import witness
+from gradwitness.harness.recorder.recording import capture
+from gradwitness.harness.recorder.witnessing import witness
 
 ROUNDINGS = 1e-13  # results of size 1 to 100 after fewer than 100 roundings of 2^-53 each
 A = np.array([[1.0, 2.0], [3.0, 4.0]])

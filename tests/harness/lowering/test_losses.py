@@ -53,9 +53,7 @@ def test_the_cut_off_logarithm_stands_still_at_zero(read):
 
 def test_cross_entropy_with_logits_keeps_both_tails(read):
     target = torch.tensor([0.0, 1.0, 0.5], dtype=torch.float64)
-    value, (to_x,) = read(
-        lambda x: F.binary_cross_entropy_with_logits(x, target, reduction="none"), [-50.0, 50.0, 0.0]
-    )
+    value, (to_x,) = read(lambda x: F.binary_cross_entropy_with_logits(x, target, reduction="none"), [-50.0, 50.0, 0.0])
     assert np.allclose(value, [math.exp(-50.0), math.exp(-50.0), LN2], rtol=ROUNDINGS)
     assert np.allclose(to_x, [math.exp(-50.0), -math.exp(-50.0), 0.0], rtol=ROUNDINGS)
 
@@ -100,9 +98,7 @@ def test_multi_margin_loss_by_hand(read):
 
 def test_multilabel_margin_loss_reads_labels_up_to_the_first_minus_one(read):
     """Label 1 alone, though a 0 follows: 1 - x₁ + x₀ = 1.5 and 1 - x₁ + x₂ = 0.5, over 3 classes."""
-    value, (to_x,) = read(
-        lambda x: F.multilabel_margin_loss(x, torch.tensor([[1, -1, 0]])), [[0.5, 0.0, -0.5]]
-    )
+    value, (to_x,) = read(lambda x: F.multilabel_margin_loss(x, torch.tensor([[1, -1, 0]])), [[0.5, 0.0, -0.5]])
     assert near(value, 2 / 3) and near(to_x, [[1 / 3, -2 / 3, 1 / 3]])
 
 

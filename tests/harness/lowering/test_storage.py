@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from gradwitness.harness import check
-from gradwitness.harness.geometry import are_apart, extent, positions
+from gradwitness.harness.recorder.geometry import are_apart, extent, positions
 
 T = torch.tensor
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 from gradwitness.harness import check
-from gradwitness.harness.recording import capture
-from gradwitness.harness.witnessing import witness
+from gradwitness.harness.recorder.recording import capture
+from gradwitness.harness.recorder.witnessing import witness
 
 X = np.arange(12.0).reshape(3, 4)
 COUNT = torch.arange(12.0, dtype=torch.float64).reshape(3, 4)

@@ -1,0 +1,1 @@
+"""Run many comparisons on worker processes: op_db, generated programs, lock step, calibration."""

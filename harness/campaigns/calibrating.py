@@ -1,0 +1,248 @@
+"""Calibration of the judge on generated programs: how far right answers lie, and whether planted faults are seen.
+
+A block draws its programs from its own seed, so that the counts do not depend on the number of workers.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..evidence.known import KnownIssue, load, match
+from ..generation.drawn import Case
+from ..judgement.comparing import NAN_MADE, Found, TheirsRaised, compare_reverse, cotangents
+from ..judgement.explaining import explanations
+from ..judgement.judging import Judgement
+from ..judgement.local import LocalVerdict, judge_node
+from ..judgement.one_sided import WRONG_SUM
+from ..judgement.rows import Rows
+from ..recorder.nodes import Node, nodes_of, run_backward
+from ..strategies import expressions, networks, programs
+from .generated import draw_cases, in_precision, subject_of
+
+BLOCK = 50  # programs
+EVERY = 10  # every tenth program is run again with a fault
+FAULT = {"float64": 1e-6, "float32": 1e-3}  # relative, in one entry
+BINS = np.concatenate([[0.0], 2.0 ** np.arange(-6, 7, 0.25), [np.inf]])  # edges of the histogram of z
+# What a block draws, by its number: seven blocks of ten hold any primitives, one of them with long axes.
+KINDS = (
+    "programs", "long", "programs", "expressions", "programs",
+    "networks", "programs", "expressions", "programs", "programs",
+)  # fmt: skip
+ZERO_TIMES_INFINITY = "zero-times-infinite-slope"  # the known issue of that name, whatever the operation
+GOOD = ("agree", "convention", "inaccurate")
+
+
+@dataclass
+class Tally:
+    """Counts of one or more blocks; `add` merges.
+
+    comparisons: by (dtype, what, verdict), what is value, node or whole. entries: gradient entries judged, by dtype.
+    z: histogram by dtype over BINS, of the worst entry of each array that agrees. alarms: mismatches that no known
+    issue covers, and `cases` their programs. others: by (operation, verdict, reason), known mismatches included.
+    legitimate: places, by operation, where a changed entry is one more choice at a kink, so that another was drawn.
+    """
+
+    programs: Counter[str] = field(default_factory=Counter)
+    operations: Counter[int] = field(default_factory=Counter)
+    primitives: Counter[str] = field(default_factory=Counter)
+    comparisons: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    entries: Counter[str] = field(default_factory=Counter)
+    z: dict[str, Any] = field(default_factory=dict)
+    greatest: dict[str, tuple[float, str]] = field(default_factory=dict)
+    others: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    alarms: list[str] = field(default_factory=list)
+    cases: list[dict[str, Any]] = field(default_factory=list)
+    planted: Counter[tuple[str, str]] = field(default_factory=Counter)
+    missed: Counter[tuple[str, str]] = field(default_factory=Counter)
+    legitimate: Counter[tuple[str, str]] = field(default_factory=Counter)
+    left_out: Counter[str] = field(default_factory=Counter)
+    seconds: float = 0.0
+
+    def add(self, other: Tally) -> None:
+        """Merge the counts of `other` into this tally."""
+        for f in fields(self):
+            mine, theirs = getattr(self, f.name), getattr(other, f.name)
+            if isinstance(mine, Counter):
+                mine.update(theirs)
+            elif isinstance(mine, list):
+                mine += theirs
+            elif f.name == "z":
+                self.z = {d: self.z.get(d, 0) + theirs.get(d, 0) for d in {*mine, *theirs}}
+            elif f.name == "greatest":
+                self.greatest = {d: max(mine.get(d, (0.0, "")), theirs.get(d, (0.0, ""))) for d in {*mine, *theirs}}
+            else:
+                self.seconds += other.seconds
+
+    @property
+    def good(self) -> float:
+        """Share of comparisons that end in agree, convention or inaccurate."""
+        total = sum(self.comparisons.values())
+        return sum(n for (_, _, v), n in self.comparisons.items() if v in GOOD) / max(total, 1)
+
+    def caught(self, dtype: str) -> float:
+        """Share of planted faults that the local judge calls a mismatch."""
+        seen = self.planted[dtype, "mismatch"]
+        return seen / max(sum(n for (d, _), n in self.planted.items() if d == dtype), 1)
+
+
+class Judged(Rows):
+    """Rows that keep the judgements, with their number of entries."""
+
+    def __init__(self, case: str) -> None:
+        super().__init__(case)
+        self.judgements: list[tuple[Judgement, dict[str, Any]]] = []
+
+    def judged(self, j: Judgement, **row: Any) -> None:
+        super().judged(j, **row)
+        self.judgements.append((j, self.rows[-1]))
+
+
+def calibrate_block(number: int, seed: int, count: int = BLOCK) -> Tally:
+    """The tally of one block of `count` programs."""
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    kind = KINDS[number % len(KINDS)]
+    strategy = {
+        "programs": programs, "long": lambda: programs(long=True), "expressions": expressions, "networks": networks
+    }[kind]()  # fmt: skip
+    issues = load()
+    tally = Tally()
+    for k, case in enumerate(draw_cases(strategy, count, seed * 1_000_003 + number)):
+        dtype = "float64" if (number + k) % 2 == 0 else "float32"
+        tally.programs[kind] += 1
+        tally.operations[case.operations] += 1
+        tally.primitives.update(case.primitives)
+        tally.left_out.update(case.left_out)
+        _compare(in_precision(case, dtype), f"{kind} {seed}/{number}/{k}", dtype, number * count + k, issues, tally)
+    return tally
+
+
+def _compare(case: Case, name: str, dtype: str, index: int, issues: Sequence[KnownIssue], tally: Tally) -> None:
+    rows = Judged(name)
+    try:
+        found = compare_reverse(subject_of(case, dtype, index), rows)
+    except TheirsRaised as error:
+        tally.comparisons[dtype, "whole", "raised"] += 1
+        tally.others["whole", "raised", str(error)[:80]] += 1
+        return
+    alarms = len(tally.alarms)
+    reasons: list[str] = []
+    histogram = tally.z.setdefault(dtype, np.zeros(len(BINS) - 1, dtype=np.int64))
+    for j, row in rows.judgements:
+        what = "whole" if row["program"] == "whole" else "value" if row["quantity"] == "value" else "node"
+        tally.comparisons[dtype, what, j.verdict] += 1
+        if what != "value":
+            tally.entries[dtype] += j.entries
+        if j.verdict == "agree" and not j.note and np.isfinite(j.z):
+            histogram[np.searchsorted(BINS, j.z, side="right") - 1] += 1
+            tally.greatest[dtype] = max(tally.greatest.get(dtype, (0.0, "")), (j.z, row["program"]))
+        if j.verdict == "mismatch":
+            reason = _known(row["program"], dtype, issues)
+            if what == "whole" and not reason:
+                reason = "; ".join(dict.fromkeys(reasons)) or _explained(case, dtype, index, j, row, issues)
+            if reason:
+                reasons.append(reason)
+                tally.others[row["program"], "mismatch", reason] += 1
+            else:
+                said = f"{dtype} {what} {row['program']}: torch {j.torch_value!r}, witness {j.reference!r}, z {j.z:.3g}"
+                tally.alarms.append(f"{name} {said}, entry {list(j.entry)}, operations {', '.join(case.primitives)}")
+        elif j.verdict not in GOOD:
+            tally.others[row["program"], j.verdict, j.note[:80]] += 1
+    for row in rows.rows[len(rows.judgements) :]:
+        tally.comparisons[dtype, "whole", row["verdict"]] += 1
+        tally.others[row["program"], row["verdict"], str(row.get("message"))[:80]] += 1
+    if len(tally.alarms) > alarms:
+        tally.cases.append({**case.to_json(), "name": name, "dtype": dtype, "seed": index})
+    if index % EVERY == 0:
+        _plant(found, subject_seed=index, dtype=dtype, tally=tally)
+
+
+def _known(operation: str, dtype: str, issues: Sequence[KnownIssue]) -> str:
+    """The known issue of torch that covers a mismatch of this operation, or ""."""
+    issue = match(issues, (operation,), "R", "autograd", dtype, "mismatch")
+    return "" if issue is None else issue.id
+
+
+def _explained(
+    case: Case, dtype: str, index: int, j: Judgement, row: dict[str, Any], issues: Sequence[KnownIssue]
+) -> str:
+    """The known issues that explain a mismatch of a whole program, or "" if any part of it is not known."""
+    if j.note == WRONG_SUM:
+        return _known(WRONG_SUM, dtype, issues)
+    if NAN_MADE in str(row.get("message")):
+        return ZERO_TIMES_INFINITY
+    found = explanations(case, "R", dtype, index, not np.isfinite(j.torch_value))
+    known = [
+        ZERO_TIMES_INFINITY if e.asked == "0" else _known(e.culprit, dtype, issues) or _known(e.op, dtype, issues)
+        for e in found
+    ]
+    return "; ".join(dict.fromkeys(known)) if known and all(known) else ""
+
+
+def _plant(found: Found, subject_seed: int, dtype: str, tally: Tally) -> None:
+    """Run the backward pass again with one entry of what one node sends multiplied by 1 + FAULT, and ask the local
+    judge.
+
+    Where the changed entry is one more legitimate choice at a kink nothing is wrong, and another place is drawn.
+    """
+    recording, seen = found.recording, found.seen
+    assert recording is not None and seen is not None
+    rng = np.random.default_rng(subject_seed)
+    nodes = nodes_of(recording)
+    c = cotangents(recording.torch_outputs, subject_seed)
+    run_backward(recording, nodes, [*recording.leaves.values()], c)
+    places = [(n, e) for n in nodes if n.ran for e, v in n.inputs if v in seen.tracers and _entries(n, e).size]
+    for k in rng.permutation(len(places)):  # none where every adjoint of the program is zero
+        node, edge = places[k]
+        entry = int(rng.choice(_entries(node, edge)))
+        verdicts = _judge_disturbed(found, nodes, node, edge, entry, dtype, subject_seed)
+        if any(v.judgement.verdict == "mismatch" for v in verdicts):
+            tally.planted[dtype, "mismatch"] += 1
+            return
+        if not any(_is_a_choice(v, edge, entry, node) for v in verdicts):
+            tally.planted[dtype, "missed"] += 1
+            tally.missed[verdicts[0].operation if verdicts else node.name, dtype] += 1
+            return
+        tally.legitimate[verdicts[0].operation, dtype] += 1
+
+
+def _is_a_choice(v: LocalVerdict, edge: int, entry: int, node: Node) -> bool:
+    """Whether the entry that was changed, and no other, is what makes this judgement a convention."""
+    at = np.unravel_index(entry, np.shape(node.sent[edge]))
+    return v.judgement.verdict == "convention" and v.argument == edge and tuple(v.judgement.entry) == at
+
+
+def _judge_disturbed(
+    found: Found, nodes: Sequence[Node], node: Node, edge: int, entry: int, dtype: str, seed: int
+) -> list[LocalVerdict]:
+    """What the local judge says of a node one entry of which is multiplied by 1 + FAULT on its way."""
+    recording, seen = found.recording, found.seen
+    assert recording is not None and seen is not None
+
+    def disturb(sent: Any, received: Any) -> Any:
+        changed = sent[edge].clone(memory_format=torch.contiguous_format)
+        changed.view(-1)[entry] *= 1.0 + FAULT[dtype]
+        return tuple(changed if i == edge else g for i, g in enumerate(sent))
+
+    handle = node.node.register_hook(disturb)  # before the noting hook, which then sees the faulty adjoint
+    try:
+        run_backward(recording, nodes, [*recording.leaves.values()], cotangents(recording.torch_outputs, seed))
+    finally:
+        handle.remove()
+    return list(judge_node(seen, node, seed))
+
+
+def _entries(node: Node, edge: int) -> np.ndarray[Any, Any]:
+    """Flat indices of the entries of an adjoint that are finite and not zero."""
+    g = node.sent[edge] if edge < len(node.sent) else None
+    if g is None or np.asarray(g).dtype.kind != "f":
+        return np.zeros(0, dtype=np.int64)
+    flat = np.asarray(g).reshape(-1)
+    return np.flatnonzero(np.isfinite(flat) & (flat != 0.0))

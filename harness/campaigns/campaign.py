@@ -1,0 +1,319 @@
+"""A campaign: units of work on worker processes with time limits, collected into one frame, findings and a report."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import os
+import platform
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ...reports.schema import frame_from_rows
+from ..errors import UsageError
+from ..evidence.findings import Candidate, grouped
+from ..evidence.known import KnownIssue, load, repaired
+from ..judgement.modes import MODES, accepted_mode
+from .units import BLOCK, run_unit, shrink_record
+from .work import Unit, UnitResult
+
+SOURCES = ("generated", "opinfo", "referee", "all")
+UNIT_SECONDS = 240.0  # time limit of one unit; the slowest takes about 20 s
+SHRINK_SECONDS = 30.0  # time limit for cutting one finding down
+DEFAULT_CASES = 300
+TESTED = ("2.13",)  # series of torch that the whole suite is run against
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a campaign runs. cases: generated programs. samples: per op_db entry and mode, None for all at order 1 and
+    two above.
+    """
+
+    source: str = "all"
+    modes: tuple[str, ...] = MODES
+    cases: int = DEFAULT_CASES
+    samples: int | None = None
+    seed: int = 0
+    workers: int = 2
+    only: tuple[str, ...] = ()
+
+    def checked(self) -> Options:
+        """Itself. Raises UsageError for a value that is not accepted."""
+        if self.source not in SOURCES:
+            raise UsageError(f"run: --source {self.source!r}; accepted are {', '.join(SOURCES)}. Choose one of them.")
+        for mode in self.modes:
+            accepted_mode(mode)
+        for name in ("cases", "workers"):
+            if getattr(self, name) < (1 if name == "workers" else 0):
+                raise UsageError(
+                    f"run: --{name} {getattr(self, name)}; accepted are whole numbers from "
+                    f"{1 if name == 'workers' else 0}. Correct the number."
+                )
+        if self.samples is not None and self.samples < 1:
+            raise UsageError(
+                f"run: --samples {self.samples}; accepted are whole numbers from 1. Correct the number, or leave it "
+                f"out for the default."
+            )
+        return self
+
+
+@dataclass
+class Campaign:
+    """What a campaign found. `fails`: findings that are not in the known issues."""
+
+    options: Options
+    frame: pd.DataFrame
+    findings: list[dict[str, Any]]
+    coverage: list[dict[str, Any]]
+    metadata: dict[str, Any]
+    filtered: dict[str, int] = field(default_factory=dict)
+    ulp: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def fails(self) -> list[dict[str, Any]]:
+        return [f for f in self.findings if f["fails"]]
+
+
+def units(options: Options) -> list[Unit]:
+    """The work, in a fixed order that does not depend on the number of workers."""
+    work: list[Unit] = []
+    if options.source in ("opinfo", "all"):
+        from .opinfo import entries
+
+        names = [e.name for e in entries()]
+        unknown = [n for n in options.only if n not in names]
+        if unknown:
+            raise UsageError(
+                f"run: --only {', '.join(unknown)}: not among the {len(names)} entries of op_db; accepted are names "
+                f"such as {names[0]} and {names[-1]}. Check the spelling."
+            )
+        work += [
+            Unit("opinfo", n, options.modes, options.seed, samples=options.samples)
+            for n in names
+            if not options.only or n in options.only
+        ]
+    if options.source in ("generated", "all") and not options.only:
+        for number in range((options.cases + BLOCK - 1) // BLOCK):
+            work.append(
+                Unit(
+                    "generated",
+                    f"block {number}",
+                    options.modes,
+                    options.seed,
+                    number,
+                    min(BLOCK, options.cases - number * BLOCK),
+                )
+            )
+    if options.source in ("referee", "all") and not options.only:
+        from ..arbitration.ulp_table import measured
+
+        work += [Unit("referee", name, (), options.seed) for name in measured()]
+    return work
+
+
+def run_campaign(
+    options: Options, progress: Callable[[int, int, str], None] | None = None, known: Sequence[KnownIssue] | None = None
+) -> Campaign:
+    """Run every unit on worker processes; a unit that crashes its worker or exceeds its time ends in one row that says
+    so.
+
+    progress: called with (done, total, name). Counts do not depend on `workers`.
+    """
+    options.checked()
+    issues = load() if known is None else known
+    start = time.perf_counter()
+    work = units(options)
+    if not work:
+        raise UsageError(
+            f"run: nothing to do with source {options.source!r}, {options.cases} cases, only {options.only or 'all'}; "
+            "accepted is at least one generated program or op_db entry (--only chooses among entries, and leaves out "
+            "generated programs and the accuracy table). Leave one of them out."
+        )
+    results = _run(work, options.workers, progress)
+    rows = [r for result in results for r in result.rows]
+    candidates: list[Candidate] = [c for result in results for c in result.candidates]
+    findings = _shrunk(grouped(candidates, issues), options.workers, progress)
+    new_last = sorted(findings, key=lambda f: f["known"] is None)  # the record that fails speaks for its rows
+    place = {(f["op"], f["mode"], f["runner"], f["verdict"]): f for f in new_last}
+    for r in rows:
+        f = place.get((r.get("op"), r.get("mode"), r.get("runner"), r["verdict"]))
+        if f is not None:
+            r["finding"], r["known"] = f["id"], f["known"]
+    frame = frame_from_rows(rows)
+    filtered = Counter[str]()
+    for result in results:
+        filtered.update(result.filtered)
+    metadata = {
+        **environment(),
+        "seed": options.seed,
+        "seconds": time.perf_counter() - start,
+        "programs": sum(r.programs for r in results),
+        "workers": options.workers,
+        "repaired": repaired(issues),
+        "filtered while drawing": dict(filtered),
+    }
+    coverage = [c for r in results for c in r.coverage]
+    ulp = [row for r in results for row in r.ulp]
+    return Campaign(options, frame, findings, coverage, metadata, dict(filtered), ulp)
+
+
+def _pool(workers: int) -> Any:
+    """Worker processes with one thread each."""
+    import multiprocessing
+
+    from pebble import ProcessPool
+
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
+    return ProcessPool(max_workers=workers, context=multiprocessing.get_context("spawn"))
+
+
+def _run(work: list[Unit], workers: int, progress: Callable[[int, int, str], None] | None) -> list[UnitResult]:
+    results: dict[int, UnitResult] = {}
+    with _pool(workers) as pool:
+        futures = {pool.schedule(run_unit, args=[unit], timeout=UNIT_SECONDS): i for i, unit in enumerate(work)}
+        for done, future in enumerate(concurrent.futures.as_completed(futures), 1):
+            i = futures[future]
+            results[i] = _result(work[i], future)
+            if progress is not None:
+                progress(done, len(work), work[i].name)
+    return [results[i] for i in range(len(work))]
+
+
+def _shrunk(
+    findings: list[dict[str, Any]], workers: int, progress: Callable[[int, int, str], None] | None
+) -> list[dict[str, Any]]:
+    """Every finding cut to its smallest case; as it was where that takes too long or the worker dies."""
+    results = list(findings)
+    with _pool(workers) as pool:
+        futures = {pool.schedule(shrink_record, args=[f], timeout=SHRINK_SECONDS): i for i, f in enumerate(findings)}
+        for done, future in enumerate(concurrent.futures.as_completed(futures), 1):
+            try:
+                results[futures[future]] = future.result()
+            except Exception as error:  # cutting down is a courtesy: the finding itself is kept
+                note = f"not cut down: {type(error).__name__}"
+                results[futures[future]] = {**findings[futures[future]], "note": note}
+            if progress is not None:
+                progress(done, len(futures), "cutting findings down")
+    return results
+
+
+def _result(unit: Unit, future: Any) -> UnitResult:
+    """The unit's own result, or one row for a worker that died or ran out of time."""
+    from pebble import ProcessExpired
+
+    try:
+        result: UnitResult = future.result()
+        return result
+    except TimeoutError:
+        verdict, message = "timeout", f"no result within {UNIT_SECONDS:.0f} s"
+    except ProcessExpired as error:
+        verdict, message = "crashed", f"the worker process ended with exit code {error.exitcode}"
+    except Exception as error:  # a fault of our own inside the worker: a row that fails the run, so that it is seen
+        verdict, message = "crashed", f"{type(error).__name__}: {error}"[:300]
+    row = {
+        "case": f"{unit.source}/{unit.name}",
+        "source": unit.source,
+        "op": unit.name,
+        "runner": "autograd",
+        "dtype": "float64",
+        "mode": "R",
+        "verdict": verdict,
+        "message": message,
+    }
+    case = {"format": 1, "kind": unit.source, "entry": unit.name, "sample": 0, "mode": "R", "seed": unit.seed}
+    candidate = Candidate(
+        unit.name,
+        unit.name,
+        "R",
+        "autograd",
+        "float64",
+        verdict,
+        float("nan"),
+        0,
+        0,
+        float("nan"),
+        float("nan"),
+        message,
+        case,
+    )
+    coverage = (
+        [
+            {
+                "name": unit.name,
+                "source": unit.source,
+                "status": "not covered",
+                "comparisons": 1,
+                "verdict": verdict,
+                "reason": message,
+            }
+        ]
+        if unit.source == "opinfo"
+        else []
+    )
+    return UnitResult(unit, [row], [candidate], coverage)
+
+
+def environment() -> dict[str, Any]:
+    """Versions, platform and threads, with a warning for a torch that the suite was not run against."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    import torch
+
+    def found(name: str) -> str:
+        try:
+            return version(name)
+        except PackageNotFoundError:
+            return "not installed"
+
+    data: dict[str, Any] = {
+        "torch_version": torch.__version__,
+        "versions": {n: found(n) for n in ("gradwitness", "torch", "numpy", "scipy", "pandas", "hypothesis")}
+        | {"python": platform.python_version()},
+        "platform": platform.platform(),
+        "threads": torch.get_num_threads(),
+    }
+    text = untested(torch.__version__)
+    if text:
+        data["warning"] = text
+    return data
+
+
+def untested(torch_version: str) -> str:
+    """The sentence that an untested version of torch prints, or ""."""
+    if torch_version.startswith(tuple(f"{series}." for series in TESTED)):
+        return ""
+    return (
+        f"torch {torch_version} is not a version gradwitness was tested against (tested: "
+        f"{', '.join(f'{s}.x' for s in TESTED)}). Comparisons run as usual; "
+        "known issues and documented conventions were written for the tested versions, so look at each new finding "
+        "before you report it."
+    )
+
+
+def write(
+    campaign: Campaign, out: Path, lockstep: dict[str, Any] | None, pitfalls: Sequence[dict[str, Any]], command: str
+) -> Path:
+    """Write the report of a campaign into `out`."""
+    from ...reports import write_report
+    from ..judgement.judging import THRESHOLD
+
+    metadata = {**campaign.metadata, "command": command, "threshold": THRESHOLD}
+    return Path(
+        write_report(
+            campaign.frame,
+            out,
+            metadata=metadata,
+            findings=campaign.findings,
+            coverage=campaign.coverage,
+            lockstep=lockstep,
+            pitfalls=pitfalls,
+            ulp=campaign.ulp,
+        )
+    )

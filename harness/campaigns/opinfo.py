@@ -1,0 +1,78 @@
+"""PyTorch's own operator samples (`op_db`) as subjects of comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.utils._pytree import tree_flatten, tree_unflatten
+
+from ..judgement.comparing import Subject
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One entry of op_db: `name` is its name with the variant after a dot; `info` is PyTorch's OpInfo."""
+
+    name: str
+    info: Any
+
+    def supports(self, mode: str) -> str:
+        """Why PyTorch itself declares `mode` unsupported for this entry, or "" if it does not."""
+        info = self.info
+        if "F" in mode and not info.supports_forward_ad:
+            return "PyTorch declares no forward-mode derivative"
+        if len(mode) == 2 and not info.supports_gradgrad:
+            return "PyTorch declares no second derivative"
+        if mode in ("FR", "RF") and not info.supports_fwgrad_bwgrad:
+            return "PyTorch declares no mixed forward and reverse derivative"
+        return ""
+
+
+def entries() -> list[Entry]:
+    """The float64 CPU entries of op_db that support autograd, in its order."""
+    from torch.testing._internal.common_methods_invocations import op_db
+
+    return [
+        Entry(op.name + (f".{op.variant_test_name}" if op.variant_test_name else ""), op)
+        for op in op_db
+        if op.supports_autograd and torch.float64 in op.supported_dtypes("cpu")
+    ]
+
+
+def subjects(entry: Entry, seed: int = 0) -> Iterator[tuple[int, Subject]]:
+    """(number, subject) for every sample of the entry; samples are drawn from PyTorch's generator at `seed`."""
+    torch.manual_seed(seed)
+    samples = list(entry.info.sample_inputs("cpu", torch.float64, requires_grad=True))
+    for number, sample in enumerate(samples):
+        yield number, _subject(entry, sample, seed + number)
+
+
+def _subject(entry: Entry, sample: Any, seed: int) -> Subject:
+    flat, tree = tree_flatten((sample.input, sample.args, dict(sample.kwargs)))
+    positions = [i for i, a in enumerate(flat) if isinstance(a, torch.Tensor) and a.requires_grad]
+    leaves = []
+    for i in positions:
+        leaf = flat[i].detach().requires_grad_() if flat[i].layout != torch.strided else _leaf(flat[i])
+        leaves.append(leaf)
+    finish = sample.output_process_fn_grad
+    # PyTorch's own statement of which inputs the operation is defined on: symmetric, triangular, unmasked entries
+    # alone.
+
+    def call(*tensors: torch.Tensor) -> Any:
+        filled = [a.detach() if isinstance(a, torch.Tensor) and a.is_floating_point() else a for a in flat]
+        for i, t in zip(positions, tensors, strict=True):
+            filled[i] = t
+        x, args, kwargs = tree_unflatten(filled, tree)
+        result = entry.info.gradcheck_wrapper(entry.info.get_op(), x, *args, **kwargs)
+        return finish(result) if finish is not None else result
+
+    return Subject(call, leaves, [], [f"input {k}" for k in range(len(leaves))], None, seed)
+
+
+def _leaf(t: torch.Tensor) -> torch.Tensor:
+    from ..checking import leaf_of
+
+    return leaf_of(t)

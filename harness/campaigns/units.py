@@ -1,0 +1,215 @@
+"""Units of work of a campaign, each run in a worker process: an op_db entry, a block of programs, or a primitive."""
+
+from __future__ import annotations
+
+import math
+import time
+import traceback
+import warnings
+from collections import Counter
+from typing import Any
+
+import torch
+
+from ..errors import TheirsRaised, UsageError
+from ..evidence.cases import call_to_json, elements
+from ..evidence.findings import FAILING, Candidate
+from ..evidence.scripts import script_of_call
+from ..judgement.comparing import Found, Subject, compare_forward_modes, compare_reverse
+from ..judgement.localising import suspects
+from ..judgement.rows import Rows
+from ..recorder.recording import Recording
+from . import opinfo
+from .work import Unit, UnitResult
+
+SECOND_ORDER_SAMPLES = 2  # samples of an entry above order 1, unless asked otherwise
+TRACED = 2  # samples of an entry, mode and verdict that are traced to one operation; others are rows of that finding
+LARGEST_SAMPLE = 200_000  # entries of one op_db sample; above, a comparison takes minutes, and the sample is named
+BLOCK = 20  # generated programs in one block; fixed, so that counts do not depend on the number of workers
+
+
+def run_unit(unit: Unit) -> UnitResult:
+    """Run one unit. What PyTorch or our own code raises becomes a row; nothing is dropped."""
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    start = time.perf_counter()
+    result = UnitResult(unit)
+    if unit.source == "opinfo":
+        _opinfo(unit, result)
+    elif unit.source == "referee":
+        from ..arbitration.ulp_table import DTYPES, measure
+
+        result.ulp = [row for dtype in DTYPES for row in measure(unit.name, dtype, unit.seed)]
+    else:
+        from .blocks import run_block
+
+        run_block(unit, result)
+    result.seconds = time.perf_counter() - start
+    return result
+
+
+def shrink_record(record: dict[str, Any]) -> dict[str, Any]:
+    """A finding cut to its smallest case; itself where nothing smaller is found. Runs in a worker process."""
+    from ..evidence.shrinking import smallest_record
+    from ..evidence.shrinking_calls import smallest_call
+
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    return smallest_call(record) if record["case"].get("kind") == "call" else smallest_record(record)
+
+
+def _opinfo(unit: Unit, result: UnitResult) -> None:
+    entry = next(e for e in opinfo.entries() if e.name == unit.name)
+    reasons: set[str] = set()
+    declined = {m: why for m in unit.modes if (why := entry.supports(m))}
+    try:
+        subjects = list(opinfo.subjects(entry, unit.seed))
+    except Exception as error:  # PyTorch's own sample generator raised
+        result.rows.append(
+            Rows(f"opinfo/{entry.name}", op=entry.name, source="opinfo").one(
+                mode="",
+                verdict="raised",
+                dtype="float64",
+                message=f"PyTorch's samples could not be made: {type(error).__name__}: {error}"[:300],
+            )
+        )
+        result.coverage.append(_coverage(entry.name, result.rows, {"PyTorch's samples could not be made"}))
+        return
+    traced: Counter[tuple[str, str]] = Counter()
+    for number, subject in subjects:
+        result.programs += 1
+        rows = Rows(f"opinfo/{entry.name}/{number}", op=entry.name, source="opinfo", seed=subject.seed)
+        if elements(subject) > LARGEST_SAMPLE:
+            text = f"sample {number} has {elements(subject)} entries, compared are samples of up to {LARGEST_SAMPLE}"
+            rows.add(mode="R", verdict="unsupported", dtype="float64", message=text)
+            reasons.add(text)
+        elif not subject.leaves:
+            text = "no argument of this sample asks for a gradient"
+            rows.add(mode="R", verdict="agree", dtype="float64", message=text)
+        else:
+            for mode in unit.modes:
+                if mode not in declined and number < _samples(unit, mode):
+                    reasons |= _compare(entry.name, number, subject, mode, rows, traced, result)
+        result.rows += rows.rows
+    result.coverage.append(_coverage(entry.name, result.rows, reasons | {f"{m}: {w}" for m, w in declined.items()}))
+
+
+def _samples(unit: Unit, mode: str) -> float:
+    """How many samples of an entry are compared in a mode."""
+    if unit.samples is not None:
+        return unit.samples
+    return math.inf if len(mode) == 1 else SECOND_ORDER_SAMPLES
+
+
+def _compare(
+    name: str,
+    number: int,
+    subject: Subject,
+    mode: str,
+    rows: Rows,
+    traced: Counter[tuple[str, str]],
+    result: UnitResult,
+) -> set[str]:
+    """Compare one sample in one mode: its rows, and a candidate for what is wrong. Returns why anything is not covered.
+
+    traced: how many samples were traced to an operation, by mode and verdict.
+    """
+    before, found = len(rows.rows), Found()
+    try:
+        found = compare_reverse(subject, rows) if mode == "R" else compare_forward_modes(subject, rows, mode)
+    except TheirsRaised as error:
+        rows.add(mode=mode, verdict="raised", dtype="float64", message=error.text)
+    except UsageError as error:
+        rows.add(mode=mode, verdict="unsupported", dtype="float64", message=str(error))
+        found.unsupported[name] = str(error)
+    except Exception as error:  # our own fault: a row that fails the run, so that it is seen
+        rows.add(mode=mode, verdict="crashed", dtype="float64", message=_text(error))
+    wrong = [r for r in rows.rows[before:] if r["verdict"] in FAILING]
+    if wrong:
+        row = max(wrong, key=lambda r: (r["verdict"] == "mismatch", r.get("z") or 0.0))
+        traced[mode, row["verdict"]] += 1
+        if traced[mode, row["verdict"]] <= TRACED:
+            result.candidates += _candidates(name, number, subject, found, mode, row)
+    return set(found.unsupported.values())
+
+
+def _candidates(
+    name: str, number: int, subject: Subject, found: Found, mode: str, worst: dict[str, Any]
+) -> list[Candidate]:
+    """A finding for the single operation that is wrong, or for the sample as a whole where no single one is."""
+    recording, seen = found.recording, found.seen
+    result = []
+    if worst["verdict"] == "mismatch" and recording is not None and seen is not None:
+        for call, alone, single, single_rows in suspects(recording, seen, mode, subject.seed):
+            row = max((r for r in single_rows.rows if r["verdict"] == "mismatch"), key=lambda r: r["z"])
+            alone_recording = single.recording
+            assert alone_recording is not None
+            case = call_to_json(recording, call, set(seen.tracers), mode, subject.seed)
+            script = script_of_call(alone_recording, single.seen, alone, mode, row) if single.seen is not None else ""
+            result.append(_candidate(name, call.qualified, mode, row, 1, elements(alone), case, script, call.where))
+    if not result:
+        case = {"format": 1, "kind": "opinfo", "entry": name, "sample": number, "mode": mode, "seed": subject.seed}
+        culprit = worst.get("culprit") or _main_operation(recording)
+        size = sum(c.func is not None for c in recording.calls) if recording is not None else 0
+        script = ""
+        if worst["verdict"] == "mismatch" and recording is not None and seen is not None:
+            script = script_of_call(recording, seen, subject, mode, worst)
+        result.append(_candidate(name, culprit, mode, worst, size, elements(subject), case, script, None))
+    return result
+
+
+def _candidate(
+    op: str,
+    culprit: str,
+    mode: str,
+    row: dict[str, Any],
+    equations: int,
+    size: int,
+    case: dict[str, Any],
+    script: str,
+    line: str | None,
+) -> Candidate:
+    return Candidate(
+        op=op,
+        culprit=culprit,
+        mode=mode,
+        runner="autograd",
+        dtype=row.get("dtype", "float64"),
+        verdict=row["verdict"],
+        z=row.get("z", float("nan")),
+        equations=equations,
+        elements=size,
+        torch_value=row.get("torch_value", float("nan")),
+        right_value=row.get("reference_value", float("nan")),
+        note=row.get("message") or "",
+        case=case,
+        script=script,
+        line=line,
+    )
+
+
+def _main_operation(recording: Recording | None) -> str:
+    calls = [c for c in recording.calls if c.func is not None] if recording is not None else []
+    return calls[-1].qualified if calls else "composition"
+
+
+def _coverage(name: str, rows: list[dict[str, Any]], reasons: set[str]) -> dict[str, Any]:
+    """One record: compared if every mode-R row of every sample ended in a comparison."""
+    from ..judgement.judging import worst
+
+    reverse = [r for r in rows if r.get("mode") == "R"]
+    covered = bool(reverse) and not any(r["verdict"] in ("unsupported", "raised") for r in reverse)
+    return {
+        "name": name,
+        "source": "opinfo",
+        "status": "compared" if covered else "not covered",
+        "comparisons": len(rows),
+        "verdict": worst([r["verdict"] for r in reverse]) if reverse else "unsupported",
+        "reason": "; ".join(sorted(r for r in reasons if r))[:400],
+    }
+
+
+def _text(error: BaseException) -> str:
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    place = last.filename.replace("\\", "/").split("/site-packages/")[-1].rsplit("/", 2)[-2:]
+    return f"{type(error).__name__}: {' '.join(str(error).split())} ({'/'.join(place)}:{last.lineno})"[:400]

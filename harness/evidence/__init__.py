@@ -1,0 +1,1 @@
+"""From what differs to proof: findings, smallest cases, scripts, and the issues that are known."""

@@ -1,0 +1,121 @@
+"""Known issues: findings that are understood, still compared and reported; only new ones fail a run."""
+
+from __future__ import annotations
+
+import fnmatch
+import math
+import tomllib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+from ..errors import UsageError
+from .proofs import Proof
+
+FIELDS = set("id operations modes runners dtypes verdicts answer condition reason issue seen proof".split())
+
+
+@dataclass(frozen=True)
+class KnownIssue:
+    """One entry of known_issues.toml.
+
+    operations: patterns over ATen operations or op names ("aten::native_layer_norm*"). modes, runners, dtypes: where
+    it shows (empty: everywhere). answer: "nan" where torch's number is NaN or infinite: no other
+    is covered.
+    condition: when it shows, in words. reason: the closed form or argument that says what is right. issue: the public
+    issue, or "".
+    seen: versions of torch in which it was seen. proof: the smallest call that shows it, with the right value in closed
+    form.
+    """
+
+    id: str
+    operations: tuple[str, ...]
+    modes: tuple[str, ...]
+    condition: str
+    reason: str
+    issue: str = ""
+    runners: tuple[str, ...] = ()
+    dtypes: tuple[str, ...] = ()
+    verdicts: tuple[str, ...] = ("mismatch",)
+    answer: str = ""
+    seen: tuple[str, ...] = ()
+    proof: Proof | None = None
+
+    def covers(
+        self,
+        operations: Iterable[str],
+        mode: str,
+        runner: str,
+        dtype: str,
+        verdict: str,
+        torch_value: float | None = None,
+    ) -> bool:
+        """Whether a finding with these properties is this issue. `operations`: any of its names (culprit, op).
+        torch_value: torch's number, None where it is not known.
+        """
+        return (
+            verdict in self.verdicts
+            and not (self.answer == "nan" and torch_value is not None and math.isfinite(torch_value))
+            and (not self.modes or mode in self.modes)
+            and (not self.runners or runner in self.runners)
+            and (not self.dtypes or dtype in self.dtypes)
+            and any(fnmatch.fnmatchcase(o, p) for o in operations if o for p in self.operations)
+        )
+
+    @property
+    def reference(self) -> str:
+        """What is written into the `known` column: the public issue, or the entry's id with its closed form."""
+        return self.issue or f"{self.id}: {self.reason}"
+
+
+def load(path: Path | None = None) -> tuple[KnownIssue, ...]:
+    """The entries of `path`, by default of harness/known_issues.toml. Raises UsageError naming the entry that is not
+    accepted.
+    """
+    source = files("gradwitness.harness").joinpath("known_issues.toml") if path is None else path
+    try:
+        data = tomllib.loads(source.read_text(encoding="utf-8"))
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(
+            f"known issues: {source} could not be read ({error}); accepted is a TOML file of [[issue]] tables. "
+            f"Correct the file."
+        ) from error
+    found = []
+    for i, entry in enumerate(data.get("issue", [])):
+        unknown = set(entry) - FIELDS
+        missing = {"id", "operations", "condition", "reason"} - set(entry)
+        if unknown or missing:
+            raise UsageError(
+                f"known issues: entry {i} ({entry.get('id', 'no id')}) has unknown {sorted(unknown)} and lacks "
+                f"{sorted(missing)}; accepted are {sorted(FIELDS)}. Correct the entry."
+            )
+        fields = {k: tuple(v) if isinstance(v, list) else v for k, v in {"modes": [], **entry}.items()}
+        if "proof" in entry:
+            fields["proof"] = Proof.of(entry["proof"], entry["id"])
+        found.append(KnownIssue(**fields))
+    names = [k.id for k in found]
+    if len(set(names)) != len(names):
+        raise UsageError(
+            f"known issues: ids are not unique: {sorted({n for n in names if names.count(n) > 1})}. Rename them."
+        )
+    return tuple(found)
+
+
+def match(
+    issues: Sequence[KnownIssue],
+    operations: Iterable[str],
+    mode: str,
+    runner: str,
+    dtype: str,
+    verdict: str,
+    torch_value: float | None = None,
+) -> KnownIssue | None:
+    """The first issue that covers a finding, or None."""
+    names = list(operations)
+    return next((k for k in issues if k.covers(names, mode, runner, dtype, verdict, torch_value)), None)
+
+
+def repaired(issues: Sequence[KnownIssue]) -> list[str]:
+    """Ids of the entries whose proof no longer shows in this torch."""
+    return [k.id for k in issues if k.proof is not None and not k.proof.shows()]

@@ -1,0 +1,135 @@
+"""The proof of a known issue: one smallest call whose right derivative is known in closed form.
+
+It tells without a campaign whether this torch still has the fault, and a test holds the witness against it.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import mpmath
+import numpy as np
+import torch
+
+from ..errors import UsageError
+from ..judgement.modes import MODES, ask_torch
+from ..recorder.preserving import random_state
+from ..recorder.recording import to_numpy
+
+NAMES = ("x", "y", "z", "w")
+NAMESPACE = {"torch": torch, "math": math, "F": torch.nn.functional, "inf": math.inf, "nan": math.nan}
+FIELDS = {"call", "inputs", "mode", "right", "raises", "c", "t", "s", "answer", "entry", "dtype"}
+DIGITS = 50  # decimal digits of the right value
+# A number is right if it is the float nearest to the closed form, or one of its near neighbours: torch's own functions
+# are within 2 units in the last place, and the calls are single operations. The faults listed are far above it.
+NEIGHBOURS = 16
+
+
+@dataclass(frozen=True)
+class Proof:
+    """`call`, an expression in x, y, z, w (tensors `inputs`), asked in `mode` ("" is the value).
+
+    right: a closed form in mpmath's functions, of entry `entry` of answer number `answer` (per input in R, RR, FR, RF,
+    per output else). raises: for a derivative that torch refuses, a part of what it says; `right` is then absent.
+    c, t, s: cotangents and directions, ones if absent.
+    """
+
+    call: str
+    inputs: tuple[Any, ...]
+    mode: str
+    right: str = ""
+    raises: str = ""
+    c: tuple[Any, ...] = ()
+    t: tuple[Any, ...] = ()
+    s: tuple[Any, ...] = ()
+    answer: int = 0
+    entry: tuple[int, ...] = ()
+    dtype: str = "float64"
+
+    @staticmethod
+    def of(data: Mapping[str, Any], name: str) -> Proof:
+        """From the table of an entry. Raises UsageError naming what is not accepted."""
+        unknown = set(data) - FIELDS
+        missing = {"call", "inputs", "mode"} - set(data)
+        if unknown or missing or bool(data.get("right")) == bool(data.get("raises")):
+            raise UsageError(
+                f"known issues: the proof of {name} has unknown {sorted(unknown)}, lacks {sorted(missing)}, right = "
+                f"{data.get('right')!r}, raises = {data.get('raises')!r}; accepted are {sorted(FIELDS)} with either "
+                f"right or raises. Correct the entry."
+            )
+        if data["mode"] not in ("", *MODES):
+            raise UsageError(
+                f"known issues: the proof of {name} has mode {data['mode']!r}; accepted are {', '.join(MODES)} and '' "
+                f"for the value. Correct the entry."
+            )
+        return Proof(**{k: tuple(v) if isinstance(v, list) else v for k, v in data.items()})
+
+    def function(self) -> Callable[..., tuple[torch.Tensor, ...]]:
+        """The call as a function of its tensors that returns the tuple of its floating outputs."""
+        code = compile(self.call, "<proof>", "eval")
+
+        def f(*tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            names = dict(zip(NAMES, tensors, strict=False))
+            result = eval(code, {**NAMESPACE, **names})  # the text is that of our own table
+            found = list(result) if isinstance(result, (tuple, list)) else [result]
+            return tuple(r for r in found if isinstance(r, torch.Tensor) and r.is_floating_point())
+
+        return f
+
+    def tensors(self, numbers: Sequence[Any]) -> list[torch.Tensor]:
+        """Numbers as tensors of the proof's dtype."""
+        return [torch.tensor(n, dtype=getattr(torch, self.dtype)) for n in numbers]
+
+    def directions(self) -> tuple[list[torch.Tensor], list[torch.Tensor], list[torch.Tensor]]:
+        """(c, t, s) as tensors."""
+        x = self.tensors(self.inputs)
+        with random_state():
+            ones = [torch.ones_like(y) for y in self.function()(*x)]
+        return (
+            self.tensors(self.c) or ones,
+            self.tensors(self.t) or [torch.ones_like(a) for a in x],
+            self.tensors(self.s) or [torch.ones_like(a) for a in x],
+        )
+
+    def right_value(self) -> float:
+        """The closed form, rounded once."""
+        with mpmath.workdps(DIGITS):
+            return float(eval(self.right, {**vars(mpmath), "__builtins__": {}}))  # the text is that of our own table
+
+    def torch_value(self) -> float:
+        """What torch answers. Raises what torch raises."""
+        x = self.tensors(self.inputs)
+        with random_state(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if self.mode == "":
+                answers: Sequence[torch.Tensor | None] = self.function()(*x)
+            else:
+                answers = ask_torch(self.function(), x, *self.directions(), self.mode)
+        return self.number(None if (a := answers[self.answer]) is None else to_numpy(a))
+
+    def number(self, answer: Any) -> float:
+        """The entry that the proof is about; 0 where there is no derivative at all."""
+        if answer is None:
+            return 0.0
+        entry = self.entry or (0,) * np.ndim(answer)
+        return float(np.asarray(answer)[entry])
+
+    def holds(self, value: float) -> bool:
+        """Whether a number is the right one."""
+        right = self.right_value()
+        if not math.isfinite(value) or not math.isfinite(right):
+            return value == right
+        spacing = float(np.spacing(np.asarray(abs(right), dtype=self.dtype)))
+        return abs(value - right) <= NEIGHBOURS * spacing
+
+    def shows(self) -> bool:
+        """Whether this torch still has the fault."""
+        try:
+            value = self.torch_value()
+        except Exception as error:  # what torch says is the answer to the question
+            return bool(self.raises) and self.raises in str(error)
+        return not self.raises and not self.holds(value)

@@ -1,0 +1,318 @@
+"""`repro.py`: a script that imports torch and math alone and holds one derivative against the right value.
+
+The right number is the witness's, written as a literal; torch's autograd has no part in it. Exit codes of a script: 1
+after printing two values that differ by more than rounding explains, 0 when they agree, 2 when it cannot run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from ...reference_engine.errors import EngineError
+from ...reference_engine.program import Program
+from ..errors import UsageError
+from ..generation.emit import compiled, emit, number, tensor
+from ..judgement.comparing import Subject, cotangents
+from ..judgement.judging import THRESHOLD, Question, judge
+from ..judgement.modes import ask_torch, reference
+from ..judgement.plans import started
+from ..recorder.recorded_source import of_recording
+from ..recorder.recording import Recording, to_numpy
+from ..recorder.witnessing import Witnessed
+
+LARGEST = 2000  # entries of all literals of a script; above, a script is no longer something to read
+Array = np.ndarray[Any, Any]
+
+
+@dataclass
+class Directions:
+    """Cotangents c (one per output) and directions t, s (one per input), as float64 arrays."""
+
+    c: list[Array]
+    t: list[Array]
+    s: list[Array]
+
+
+@dataclass
+class Difference:
+    """Where torch's answer differs: number of the output of the derivative, entry, right value, what rounding
+    explains there, and torch's value.
+    """
+
+    which: int
+    entry: tuple[int, ...]
+    right: complex
+    tolerance: float
+    found: complex = complex("nan")
+
+
+def ones(program: Program) -> Directions:
+    """All cotangents and directions 1: what a script uses if the fault shows there."""
+    inputs, outputs = ([np.ones(v.shape) for v in vs] for vs in (program.inputs, program.outputs))
+    return Directions(outputs, inputs, inputs)
+
+
+def random_directions(program: Program, seed: int) -> Directions:
+    """Standard normal cotangents and directions."""
+    rng = np.random.default_rng(seed)
+
+    def draw(variables: Sequence[Any]) -> list[Array]:
+        return [rng.standard_normal(v.shape) for v in variables]
+
+    return Directions(draw(program.outputs), draw(program.inputs), draw(program.inputs))
+
+
+def question_of(program: Program, inputs: Sequence[Any], d: Directions, mode: str, dtype: str) -> Question:
+    """The witness's side of the comparison of `program` in `mode`; mode "" asks for the value.
+
+    Directions are rounded to `dtype` first, since those are the numbers that torch is given.
+    """
+    if mode == "":
+        plan, given = started(program, "value", lambda p: p, list(inputs))
+        return Question(plan, given, [], dtype)
+    c, t, s = ([_rounded(x, dtype) for x in arrays] for arrays in (d.c, d.t, d.s))
+    question = reference(program, list(inputs), c, t, s, mode)
+    question.dtype = dtype
+    return question
+
+
+def _rounded(x: Array, dtype: str) -> Array:
+    return np.asarray(x) if dtype == "float64" else to_numpy(torch.from_numpy(np.array(x)).to(getattr(torch, dtype)))
+
+
+def answers_of(
+    fn: Any, inputs: Sequence[Any], d: Directions, mode: str, dtype: str, shapes: Sequence[Any]
+) -> list[Array]:
+    """torch's answers in `mode` as float64 arrays; zeros where torch passes nothing. Raises whatever torch raises."""
+    kind = getattr(torch, dtype)
+
+    def tensors(arrays: Sequence[Array]) -> list[torch.Tensor]:
+        return [
+            torch.from_numpy(np.array(x)).to(kind) if np.asarray(x).dtype.kind == "f" else torch.tensor(x)
+            for x in arrays
+        ]
+
+    x = tensors(inputs)
+    if mode == "":
+        return [to_numpy(y) for y in fn(*x)]
+    found = ask_torch(fn, x, tensors(d.c), tensors(d.t), tensors(d.s), mode)
+    return [np.zeros(shape) if a is None else to_numpy(a) for a, shape in zip(found, shapes, strict=True)]
+
+
+def difference(
+    fn: Any, program: Program, inputs: Sequence[Any], d: Directions, mode: str, dtype: str
+) -> Difference | None:
+    """The entry where torch differs most from the witness, or None if there is no mismatch."""
+    question = question_of(program, inputs, d, mode, dtype)
+    exact = question.plan.run(question.given)
+    question.answers = answers_of(fn, inputs, d, mode, dtype, [np.shape(y) for y in exact])
+    wrong = [
+        (j.z, i, j) for i, j in enumerate(judge(question)) if j.verdict == "mismatch" and j.reference == j.reference
+    ]
+    if not wrong:
+        return None
+    _, which, j = max(wrong, key=lambda w: w[0])
+    if np.shape(exact[which]) != np.shape(question.answers[which]):
+        return None
+    tolerance = THRESHOLD * j.spread if np.isfinite(j.spread) else 0.0
+    found = np.asarray(question.answers[which])[j.entry]
+    return Difference(which, j.entry, np.asarray(exact[which])[j.entry], tolerance, found)
+
+
+ASK = {
+    "": "answers = f(*x)\n",
+    "R": """leaves = [a.clone().requires_grad_() for a in x]
+loss = sum((y * w).sum() for y, w in zip(f(*leaves), c))
+answers = torch.autograd.grad(loss, leaves, allow_unused=True)
+""",
+    "F": "answers = torch.func.jvp(f, x, t)[1]\n",
+    "RR": """leaves = [a.clone().requires_grad_() for a in x]
+loss = sum((y * w).sum() for y, w in zip(f(*leaves), c))
+first = torch.autograd.grad(loss, leaves, create_graph=True, allow_unused=True)
+slope = sum((g * v).sum() for g, v in zip(first, t) if g is not None and g.requires_grad)
+answers = torch.autograd.grad(slope, leaves, allow_unused=True)
+""",
+    "FR": """def gradient(*a):
+    return torch.func.grad(lambda *b: sum((y * w).sum() for y, w in zip(f(*b), c)), argnums=tuple(range(len(a))))(*a)
+
+
+answers = torch.func.jvp(gradient, x, t)[1]
+""",
+    "RF": """def slope(*a):
+    return sum((y * w).sum() for y, w in zip(torch.func.jvp(f, a, t)[1], c))
+
+
+answers = torch.func.grad(slope, argnums=tuple(range(len(x))))(*x)
+""",
+    "FF": "answers = torch.func.jvp(lambda *a: torch.func.jvp(f, a, t)[1], x, s)[1]\n",
+}
+SAYS = {
+    "": "the value of f",
+    "R": "reverse mode: the gradient of L = Σ ⟨c, f⟩",
+    "F": "forward mode: the derivative of f along t",
+    "RR": "reverse over reverse: the second derivative of L = Σ ⟨c, f⟩ applied to t",
+    "FR": "forward over reverse: the second derivative of L = Σ ⟨c, f⟩ applied to t",
+    "RF": "reverse over forward: the second derivative of L = Σ ⟨c, f⟩ applied to t",
+    "FF": "forward over forward: the second derivative of f along t and s",
+}
+NEEDS = {"": "", "R": "c", "F": "t", "RR": "ct", "FR": "ct", "RF": "ct", "FF": "ts"}
+
+
+def script(
+    source: str,
+    inputs: Sequence[Array],
+    d: Directions,
+    mode: str,
+    at: Difference,
+    dtype: str = "float64",
+    title: str = "",
+) -> str:
+    """The text of a repro.py.
+
+    source: defines `f(x0, x1, …)`, which returns a tuple. at: the entry that is compared. Raises UsageError for
+    another mode.
+    """
+    if mode not in ASK:
+        raise UsageError(
+            f"script: mode {mode!r}; accepted are {', '.join(m or repr(m) for m in ASK)}. Choose one of them."
+        )
+    kind = f"torch.{dtype}"
+    lines = [
+        f'"""{title or "torch and the right value"}: {SAYS[mode]}.',
+        "",
+        "Exits 1 if they differ, 0 if they agree, 2 if this torch cannot run it.",
+    ]
+    lines += [
+        '"""',
+        "",
+        "import math",
+        "",
+        "import torch",
+        "",
+        "",
+        source.rstrip(),
+        "",
+        "",
+        f"x = {_tuple(inputs, kind)}",
+    ]
+    lines += [f"{name} = {_tuple(getattr(d, name), kind)}" for name in NEEDS[mode]]
+    lines += [
+        f"right = {number(at.right)}  # computed without torch",
+        f"tolerance = {number(at.tolerance)}  # {THRESHOLD:g} times what rounding moves it",
+    ]
+    lines += ["try:", *[f"    {line}" if line else "" for line in ASK[mode].rstrip().split("\n")]]
+    place = f"answers[{at.which}]"
+    lines += [
+        f"    value = 0.0 if {place} is None else {place}[{_index(at.entry)}].item()",
+        "except Exception as error:",
+        '    print(f"cannot run with torch {torch.__version__}: {type(error).__name__}: {error}")',
+        "    raise SystemExit(2)",
+        'print(f"torch={value!r} right={right!r}")',
+        "same = value == right or abs(value - right) <= tolerance or (value != value and right != right)",
+        "raise SystemExit(0 if same else 1)",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _tuple(arrays: Sequence[Array], kind: str) -> str:
+    return (
+        "("
+        + "".join(tensor(x, kind) + ", " for x in arrays).rstrip(" ").rstrip(",")
+        + ("," if len(arrays) == 1 else "")
+        + ")"
+    )
+
+
+def _index(entry: tuple[int, ...]) -> str:
+    return ", ".join(map(str, entry)) if entry else "()"
+
+
+def proves(text: str) -> bool:
+    """Whether the script exits 1, run in this process."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        try:
+            exec(compile(text, "<repro>", "exec"), {"__name__": "__main__"})  # the text is our own
+        except SystemExit as end:
+            return end.code == 1
+    return False
+
+
+def script_of_program(
+    program: Program, inputs: Sequence[Array], mode: str, dtype: str = "float64", seed: int = 0, title: str = ""
+) -> str:
+    """A script that shows the mismatch of `program` in `mode`, with directions of 1 if it shows there; "" if it does
+    not show.
+    """
+    source = emit(program, always_tuple=True)
+    return _proof(source, program, inputs, mode, dtype, [ones(program), random_directions(program, seed)], title)
+
+
+def _proof(
+    source: str,
+    program: Program,
+    inputs: Sequence[Array],
+    mode: str,
+    dtype: str,
+    tried: Sequence[Directions],
+    title: str,
+) -> str:
+    if sum(np.size(x) for x in inputs) > LARGEST:
+        return ""
+    fn = compiled(source)
+    for d in tried:
+        try:
+            at = difference(fn, program, inputs, d, mode, dtype)
+        except (EngineError, RuntimeError, NotImplementedError, ValueError, TypeError):
+            return ""  # neither side, or not PyTorch, can be asked in this form: there is no script
+        if at is not None:
+            text = script(source, inputs, d, mode, at, dtype, title)
+            if proves(text):
+                return text
+    return ""
+
+
+def script_of_recording(
+    recording: Recording, seen: Witnessed, inputs: Sequence[int], mode: str, seed: int = 0, title: str = ""
+) -> str:
+    """The same for a recorded run: f is the recorded ATen calls. inputs: recorded variables that are differentiated.
+
+    "" where the run cannot be replayed from its calls (random numbers, custom Functions) or the replay does not show
+    a mismatch.
+    """
+    outputs = [v for v in recording.outputs if v in seen.tracers]
+    if not outputs or seen.missing:
+        return ""
+    source = of_recording(recording, inputs, outputs)
+    if not source:
+        return ""
+    program = seen.program(list(inputs), outputs)
+    dtype = str(recording.variables[outputs[0]].dtype).removeprefix("torch.")
+    values = [recording.variables[v].value for v in inputs]
+    tried = [ones(program), random_directions(program, seed)]
+    if mode == "R":
+        c = [
+            to_numpy(g)
+            for v, g in zip(recording.outputs, cotangents(recording.torch_outputs, seed), strict=True)
+            if v in outputs and g is not None
+        ]
+        if len(c) == len(outputs):
+            tried.append(Directions(c, [], []))
+    return _proof(source, program, values, mode, dtype, tried, title)
+
+
+def script_of_call(recording: Recording, seen: Witnessed, subject: Subject, mode: str, row: dict[str, Any]) -> str:
+    """The script of one recorded call or run whose row is a mismatch; "" where there is none that proves it."""
+    order = dict(zip([id(t) for t in subject.inputs], recording.inputs, strict=True))
+    order.update({id(t): index for index, t in recording.leaves.items()})
+    wrt = list(dict.fromkeys(order[id(t)] for t in subject.leaves if order.get(id(t), -1) in seen.tracers))
+    title = f"{row.get('culprit') or row.get('op') or 'f'} in torch {torch.__version__.split('+')[0]}"
+    return script_of_recording(
+        recording, seen, wrt, "" if row.get("quantity") == "value" else mode, subject.seed, title
+    )

@@ -1,0 +1,1 @@
+"""Draw programs and inputs that find faults, and print them as source."""

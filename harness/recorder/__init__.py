@@ -1,0 +1,1 @@
+"""Record a real run, and read it as the witness's program."""

@@ -1,0 +1,365 @@
+"""Record the real run: every ATen call of the user's own code with its values, place in the source, and autograd edges.
+
+In-place writes and views are renamed to single assignment while recording: a write gives its tensor a new variable,
+and a tensor whose storage was written through another one is read back from the flat storage.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten, tree_map
+
+from .geometry import Geometry, are_apart, positions
+
+_TORCH = os.path.dirname(torch.__file__) + os.sep
+_MODULES = os.path.join(_TORCH, "nn", "modules") + os.sep
+_HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep  # the whole of harness
+_ALWAYS = 1 << 62  # sequence of a read from flat storage: data movement that belongs to whoever needs it
+
+
+@dataclass(frozen=True)
+class Ref:
+    """Stands for a tensor in the arguments of a call: the number of a recorded variable."""
+
+    index: int
+
+
+@dataclass(slots=True)
+class Recorded:
+    """One value of the run, in float64 (complex128, bool, int64), with the dtype and the (shape, stride, offset) that
+    PyTorch held it in.
+    """
+
+    value: np.ndarray[Any, Any]
+    dtype: torch.dtype
+    maker: int | None
+    is_leaf_input: bool = False
+    geometry: Any = None
+
+    @property
+    def is_float(self) -> bool:
+        return self.dtype.is_floating_point or self.dtype.is_complex
+
+
+@dataclass(slots=True)
+class Call:
+    """One ATen call. `args` and `kwargs` hold Ref for tensors; `outputs` are variable numbers (None: not a tensor)."""
+
+    name: str
+    overload: str
+    func: Any
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    outputs: tuple[int | None, ...]
+    sequence: int
+    grad_enabled: bool
+    where: str
+
+    @property
+    def qualified(self) -> str:
+        return f"{self.name}.{self.overload}"
+
+    def references(self) -> list[int]:
+        return [leaf.index for leaf in tree_flatten((self.args, self.kwargs))[0] if isinstance(leaf, Ref)]
+
+
+@dataclass
+class Recording:
+    """The run as straight-line code over recorded variables.
+
+    inputs: variable numbers of the tensors handed to `capture`, in order; outputs: those that the function returned.
+    edges: (autograd node, output number), or (id of a leaf, 0) -> variable. leaves: variable -> leaf that requires
+    grad.
+    """
+
+    variables: list[Recorded] = field(default_factory=list)
+    calls: list[Call] = field(default_factory=list)
+    inputs: list[int] = field(default_factory=list)
+    outputs: list[int] = field(default_factory=list)
+    edges: dict[Any, int] = field(default_factory=dict)
+    leaves: dict[int, torch.Tensor] = field(default_factory=dict)
+    result: Any = None
+    torch_outputs: list[torch.Tensor] = field(default_factory=list)
+
+    @property
+    def operations(self) -> list[str]:
+        return sorted({c.qualified for c in self.calls})
+
+    @property
+    def draws(self) -> bool:
+        """Whether the run drew random numbers."""
+        return any(torch.Tag.nondeterministic_seeded in c.func.tags for c in self.calls if c.func is not None)
+
+    def program(self) -> Any:
+        """The run as the witness reads it: a `Program` from the floating inputs to the floating outputs.
+
+        Raises UnsupportedOperation naming the operations that have no rule.
+        """
+        from .witnessing import program_of
+
+        return program_of(self)
+
+    def __str__(self) -> str:
+        """The recorded calls, one a line, with where each was made."""
+        lines = []
+        for c in self.calls:
+            left = ", ".join("_" if o is None else f"v{o}" for o in c.outputs)
+            shown = tree_map(lambda a: f"v{a.index}" if isinstance(a, Ref) else a, c.args)
+            lines.append(f"{left} = {c.qualified}({', '.join(map(str, shown))})  # {c.where}")
+        return "\n".join(lines)
+
+
+def to_numpy(t: torch.Tensor) -> np.ndarray[Any, Any]:
+    """A copy of `t` as float64, complex128, bool or int64."""
+    t = t.detach()
+    if t._is_zerotensor():  # a zero without memory, which PyTorch's formulas send for a derivative that is 0 everywhere
+        t = torch.zeros(t.shape, dtype=t.dtype)
+    if t.is_conj() or t.is_neg():
+        t = t.resolve_conj().resolve_neg()
+    if t.layout != torch.strided:
+        t = t.to_dense()
+    if t.dtype.is_floating_point:
+        t = t.to("cpu", torch.float64)
+    elif t.dtype.is_complex:
+        t = t.to("cpu", torch.complex128)
+    elif t.dtype != torch.bool:
+        t = t.to("cpu", torch.int64)
+    return np.array(t.cpu().numpy())
+
+
+@dataclass(slots=True)
+class _Known:
+    tensor: torch.Tensor
+    variable: int
+    version: int
+    storage: int
+
+
+class Recorder(TorchDispatchMode):
+    """The dispatch mode that writes a Recording while the user's code runs as usual."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.recording = Recording()
+        self._known: dict[int, _Known] = {}
+        self._members: dict[int, set[int]] = {}
+        self._versions: dict[int, int] = {}
+        self._flat: dict[int, int] = {}
+
+    def variable(self, t: torch.Tensor, maker: int | None = None, value: Any = None) -> int:
+        """A new variable holding the present value of `t` (`value`, where it is known already)."""
+        index = len(self.recording.variables)
+        value = to_numpy(t) if value is None else value
+        self.recording.variables.append(Recorded(value, t.dtype, maker, geometry=_geometry(t)))
+        storage = _storage(t)
+        self._known[id(t)] = _Known(t, index, self._versions.get(storage, 0), storage)
+        self._members.setdefault(storage, set()).add(id(t))
+        return index
+
+    def read(self, t: torch.Tensor) -> int:
+        """The variable that `t` holds now; its autograd edge is noted."""
+        known = self._known.get(id(t))
+        storage = _storage(t)
+        if known is None:
+            index = self.variable(t)
+            if t.requires_grad and t.is_leaf:
+                self.recording.leaves[index] = t
+        elif known.storage != storage:  # `t.data = other`
+            index = self._pseudo("data::write", (Ref(known.variable),), t, _ALWAYS, False)
+            self._known[id(t)] = _Known(t, index, self._versions.get(storage, 0), storage)
+            self._members.setdefault(storage, set()).add(id(t))
+        elif known.version != self._versions.get(storage, 0):
+            index = self._pseudo("storage::read", (Ref(self._flat[storage]), _geometry(t)), t, _ALWAYS)
+            self._known[id(t)] = _Known(t, index, self._versions[storage], storage)
+        else:
+            index = known.variable
+        if t.requires_grad:
+            node = t.grad_fn
+            self.recording.edges[(id(t), 0) if node is None else (node, t.output_nr)] = index
+        return index
+
+    def note_edges(self) -> None:
+        """The autograd edges of results that no later call read; views are left alone, whose node is made on demand."""
+        for known in self._known.values():
+            t = known.tensor
+            if not t._is_view() and t.grad_fn is not None:
+                self.recording.edges.setdefault((t.grad_fn, t.output_nr), known.variable)
+
+    def _pseudo(self, name: str, args: tuple[Any, ...], t: torch.Tensor, sequence: int, seen: bool = True) -> int:
+        """A call of our own that moves data between a tensor and its flat storage; `seen` by autograd or not."""
+        index = len(self.recording.variables)
+        self.recording.variables.append(
+            Recorded(to_numpy(t), t.dtype, len(self.recording.calls), geometry=_geometry(t))
+        )
+        self.recording.calls.append(Call(name, "strided", None, args, {}, (index,), sequence, seen, ""))
+        return index
+
+    def _before_write(self, t: torch.Tensor, sequence: int) -> None:
+        """Make sure that the flat storage under `t` is a variable, if anybody else looks at it."""
+        storage = _storage(t)
+        others = self._members.get(storage, set()) - {id(t)}
+        if storage in self._flat or not any(_geometry(self._known[i].tensor) != _geometry(t) for i in others):
+            return
+        whole = _whole(t)
+        members = sorted(
+            (self._known[i] for i in others | {id(t)} if i in self._known), key=lambda k: -k.tensor.numel()
+        )
+        flat = len(self.recording.variables)
+        self.recording.variables.append(Recorded(to_numpy(whole), t.dtype, None))
+        covered = np.zeros(whole.numel(), dtype=bool)
+        for member in members:
+            place = positions(_geometry(member.tensor)).ravel()
+            same = member.tensor.dtype == t.dtype and self.recording.variables[member.variable].is_float
+            if same and not covered[place].all():
+                arguments = (Ref(flat), Ref(member.variable), _geometry(member.tensor))
+                flat = self._pseudo("storage::write", arguments, whole, sequence)
+                covered[place] = True
+        self._flat[storage] = flat
+
+    def _after_write(self, t: torch.Tensor, call: int, sequence: int) -> int:
+        """Give `t` a new variable, and its storage too, if others look at it."""
+        storage = _storage(t)
+        index = len(self.recording.variables)
+        self.recording.variables.append(Recorded(to_numpy(t), t.dtype, call, geometry=_geometry(t)))
+        version = self._versions.get(storage, 0) + 1
+        geometry = _geometry(t)
+        others = [i for i in self._members.get(storage, set()) if i != id(t)]
+        twins = [i for i in others if _geometry(self._known[i].tensor) == geometry]
+        for known in [self._known[i] for i in others]:
+            if known.version == version - 1 and are_apart(_geometry(known.tensor), geometry):
+                known.version = version  # the write did not touch it
+        self._versions[storage] = version
+        self._known[id(t)] = _Known(t, index, version, storage)
+        self._members.setdefault(storage, set()).add(id(t))
+        for i in twins:
+            if self._known[i].tensor.requires_grad and not t.requires_grad:
+                self._aside.append((self._known[i], version))
+            else:
+                self._known[i] = _Known(self._known[i].tensor, index, version, storage)
+        if storage in self._flat:
+            self._pending.append((storage, index, t))
+        return index
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        sequence = torch._C._autograd._get_sequence_nr() - 1
+        written = _written(func, args, kwargs)
+        for t in written:
+            self.read(t)
+            self._before_write(t, sequence)
+        refs_args = tree_map(lambda a: Ref(self.read(a)) if isinstance(a, torch.Tensor) else a, args)
+        refs_kwargs = tree_map(lambda a: Ref(self.read(a)) if isinstance(a, torch.Tensor) else a, kwargs)
+        result = func(*args, **kwargs)
+        flat, _ = tree_flatten(result)
+        if not written and not any(isinstance(r, torch.Tensor) for r in flat):
+            return result
+        number = len(self.recording.calls)
+        self._pending: list[tuple[int, int, torch.Tensor]] = []
+        self._aside: list[tuple[_Known, int]] = []
+        outputs: list[int | None] = []
+        fresh = {id(t): self._after_write(t, number, sequence) for t in written}
+        for r in flat:
+            if not isinstance(r, torch.Tensor):
+                outputs.append(None)
+            elif id(r) in fresh:
+                outputs.append(fresh[id(r)])
+            else:
+                # PyTorch detaches each result that it saves for the backward pass; these need no copy
+                same = func is torch.ops.aten.detach.default
+                outputs.append(
+                    self.variable(r, number, self.recording.variables[refs_args[0].index].value if same else None)
+                )
+        hidden = [v for i, v in fresh.items() if v not in outputs]
+        name = func._schema.name
+        self.recording.calls.append(
+            Call(
+                name,
+                func._overloadname,
+                func,
+                refs_args,
+                refs_kwargs,
+                (*outputs, *hidden),
+                sequence,
+                torch.is_grad_enabled(),
+                _where(),
+            )
+        )
+        for past, version in self._aside:  # written through `.data` or a detached alias, which autograd does not see
+            index = self._pseudo("data::write", (Ref(past.variable),), past.tensor, sequence, False)
+            self._known[id(past.tensor)] = _Known(past.tensor, index, version, past.storage)
+        for storage, index, t in self._pending:
+            arguments = (Ref(self._flat[storage]), Ref(index), _geometry(t))
+            seen = torch.is_grad_enabled()
+            self._flat[storage] = self._pseudo("storage::write", arguments, _whole(t), sequence, seen)
+        return result
+
+
+def _storage(t: torch.Tensor) -> int:
+    return t.untyped_storage()._cdata if t.layout == torch.strided else id(t)
+
+
+def _geometry(t: torch.Tensor) -> Geometry:
+    if t.layout != torch.strided:
+        return tuple(t.shape), (), 0
+    return tuple(t.shape), t.stride(), t.storage_offset()
+
+
+def _whole(t: torch.Tensor) -> torch.Tensor:
+    """The whole storage under `t` as one flat tensor of its dtype."""
+    size = t.untyped_storage().nbytes() // t.element_size()
+    return t.detach().as_strided((size,), (1,), 0)
+
+
+def _written(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> list[torch.Tensor]:
+    """The tensors that the schema of `func` says it writes into."""
+    schema = func._schema
+    if not schema.is_mutable:
+        return []
+    found = []
+    for i, a in enumerate(schema.arguments):
+        if a.alias_info is not None and a.alias_info.is_write:
+            value = args[i] if i < len(args) else kwargs.get(a.name)
+            found += [t for t in tree_flatten(value)[0] if isinstance(t, torch.Tensor)]
+    return found
+
+
+def _where() -> str:
+    """file:line of the innermost frame of the recorded code that is not PyTorch's; in a plain nn.Module, where there is
+    none, the line of that module."""
+    frame: Any = sys._getframe(2)
+    module = ""
+    while frame is not None and frame.f_code is not capture.__code__:
+        file = frame.f_code.co_filename
+        if not file.startswith((_TORCH, _HERE)) and not file.startswith("<frozen"):
+            return f"{file}:{frame.f_lineno}"
+        if not module and file.startswith(_MODULES):
+            module = f"{file}:{frame.f_lineno}"
+        frame = frame.f_back
+    return module
+
+
+def capture(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Recording:
+    """Run `fn(*args, **kwargs)` and record it.
+
+    Tensors in `args` and `kwargs` become the inputs, in order; the tensors that `fn` returns (nested in tuples, lists
+    or dictionaries) the outputs. The run is PyTorch's own: same values, same autograd graph. Errors that `fn` raises
+    pass through unchanged.
+    """
+    recorder = Recorder()
+    recording = recorder.recording
+    given = [a for a in tree_flatten((args, kwargs))[0] if isinstance(a, torch.Tensor)]
+    recording.inputs = [recorder.read(t) for t in given]
+    with recorder:
+        recording.result = fn(*args, **kwargs)
+    recording.torch_outputs = [t for t in tree_flatten(recording.result)[0] if isinstance(t, torch.Tensor)]
+    recording.outputs = [recorder.read(t) for t in recording.torch_outputs]
+    recorder.note_edges()
+    return recording

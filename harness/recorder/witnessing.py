@@ -1,0 +1,284 @@
+"""From a recording to the witness's program: every call that matters is lowered once, into one trace.
+
+What PyTorch held fixed is fixed here too: results of integer and Boolean operations, random numbers, detached values,
+and what ran with gradients switched off.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils._pytree import tree_map
+
+from ...reference_engine import ops
+from ...reference_engine.errors import EngineError
+from ...reference_engine.program import Equation, Program, Variable
+from ...reference_engine.tracing import Builder, Tracer
+from ..errors import UnsupportedOperation
+from ..lowering import CallSite, NotCovered, find, is_constant
+from .recording import Call, Recording, Ref
+
+
+@dataclass
+class Witnessed:
+    """The witness's reading of a recording.
+
+    tracers: recorded variable -> traced value, for those that depend on the differentiated inputs.
+    spans: per call, the slice of equations it lowered to. unsupported: call number -> why it has no reading; its
+    outputs are opaque inputs.
+    values: the recorded number of every traced variable that is the output of a call, so that a reading can start from
+    PyTorch's own values. followed: per call, the names of documented definitions its reading relies on.
+    cut: calls under no_grad whose results are held fixed. left: variables that a custom Function made of its inputs
+    outside torch -> why they have no reading; they are opaque inputs too.
+    """
+
+    recording: Recording
+    builder: Builder
+    tracers: dict[int, Tracer] = field(default_factory=dict)
+    spans: dict[int, tuple[int, int]] = field(default_factory=dict)
+    unsupported: dict[int, str] = field(default_factory=dict)
+    values: dict[Variable, Any] = field(default_factory=dict)
+    opaque: list[Variable] = field(default_factory=list)
+    followed: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    cut: list[int] = field(default_factory=list)
+    left: dict[int, str] = field(default_factory=dict)
+
+    @property
+    def missing(self) -> dict[str, str]:
+        """What has no reading, by the name of the operation, and why."""
+        named = {self.recording.calls[i].qualified: why for i, why in self.unsupported.items()}
+        return named | {why.partition(":")[0]: why for why in self.left.values()}
+
+    def program(self, wrt: list[int], outputs: list[int], name: str = "f") -> Program:
+        """The whole run as a program from the recorded variables `wrt` to `outputs`. Constant outputs are constants of
+        the program.
+        """
+        inputs = tuple(self.tracers[i].variable for i in wrt)
+        results = [
+            self.tracers[o] if o in self.tracers else self.builder.lift(self.recording.variables[o].value)
+            for o in outputs
+        ]
+        program = self.builder.finish(results, name)
+        constants = dict(program.constants)
+        for variable in program.inputs:
+            if variable not in inputs:
+                constants[variable] = self.values[variable]
+        return Program(inputs, constants, program.equations, program.outputs, name)
+
+    def region(self, calls: list[int]) -> list[Equation]:
+        """The equations of some calls, in order."""
+        equations: list[Equation] = []
+        for number in sorted(calls):
+            if number in self.spans:
+                equations += self.builder.equations[slice(*self.spans[number])]
+        return equations
+
+
+def witness(recording: Recording, wrt: list[int], *, cut_no_grad: bool = True) -> Witnessed:
+    """Lower every call that depends on the recorded variables `wrt`.
+
+    `cut_no_grad`: what ran under no_grad outside a custom Function is a constant, as reverse mode has it; False
+    follows tangents through it.
+    """
+    seen = _read(recording, wrt, {}, cut_no_grad)
+    left = _left_torch(seen)
+    return _read(recording, wrt, left, cut_no_grad) if left else seen
+
+
+def _left_torch(seen: Witnessed) -> dict[int, str]:
+    """Outputs of custom Functions that no recorded call connects with the differentiated inputs of the Function."""
+    edges = seen.recording.edges
+    left = {}
+    for (node, _), variable in edges.items():
+        if isinstance(node, int) or not _is_custom(node) or variable in seen.tracers:
+            continue
+        keys = [(id(b.variable), 0) if hasattr(b, "variable") else (b, k) for b, k in node.next_functions if b]
+        if seen.recording.variables[variable].is_float and any(edges.get(key) in seen.tracers for key in keys):
+            name = getattr(type(node), "_forward_cls", type(node)).__name__
+            left[variable] = f"{name}: its forward is not made of torch operations on its inputs"
+    return left
+
+
+def _read(recording: Recording, wrt: list[int], left: dict[int, str], cut_no_grad: bool) -> Witnessed:
+    seen = Witnessed(recording, Builder(), left=left)
+    for i in (*wrt, *left):
+        _enter(seen, i)
+    seen.opaque += [seen.tracers[i].variable for i in left]
+    inside = _custom_regions(recording)
+    custom = inside if cut_no_grad else set()
+    for number, call in enumerate(recording.calls):
+        references = call.references()
+        if not any(i in seen.tracers for i in references):
+            continue
+        if is_constant(call.name) and not (number in custom and call.name == "aten::detach"):
+            continue
+        if not any(o is not None and recording.variables[o].is_float for o in call.outputs):
+            continue
+        if cut_no_grad and not call.grad_enabled and number not in custom:
+            if not _replace_unseen(seen, number, call):
+                seen.cut.append(number)
+            continue
+        _lower(seen, number, call)
+        if not cut_no_grad and not call.grad_enabled and number not in inside:
+            seen.followed[number] = (*seen.followed.get(number, ()), "tangents-through-no-grad")
+    return seen
+
+
+def program_of(recording: Recording) -> Program:
+    """The run as a program from its floating inputs to its floating outputs. Raises UnsupportedOperation."""
+    wrt = [i for i in dict.fromkeys(recording.inputs) if recording.variables[i].is_float]
+    seen = witness(recording, wrt)
+    if seen.missing:
+        raise UnsupportedOperation(
+            seen.missing,
+            f"capture: the witness has no rule for {', '.join(sorted(seen.missing))}; accepted are the operations of "
+            "gradwitness.harness.lowering.known_operations(). Write the operation differently.",
+        )
+    return seen.program(wrt, [o for o in recording.outputs if recording.variables[o].is_float])
+
+
+def _enter(seen: Witnessed, index: int) -> None:
+    """A recorded variable as a fresh input of the trace."""
+    recorded = seen.recording.variables[index]
+    tracer = seen.builder.input(recorded.value.shape, recorded.value.dtype)
+    seen.tracers[index] = tracer
+    seen.values[tracer.variable] = recorded.value
+
+
+def _replace_unseen(seen: Witnessed, number: int, call: Call) -> bool:
+    """A tensor written under no_grad: autograd does not see it, so the value changes and the derivative is as before.
+
+    (x - before) + after, which is `after` to the last digit, with derivative 1 in x. False for any other call.
+    """
+    old = call.args[0] if call.args else None
+    new = call.outputs[0] if call.outputs else None
+    if (
+        not call.name.endswith(("_", "::write"))
+        or not isinstance(old, Ref)
+        or new is None
+        or old.index not in seen.tracers
+    ):
+        return False
+    before, after = (seen.recording.variables[i].value for i in (old.index, new))
+    start = len(seen.builder.equations)
+    tracer = (seen.tracers[old.index] - before) + after
+    seen.tracers[new] = tracer
+    seen.values[tracer.variable] = after
+    seen.spans[number] = (start, len(seen.builder.equations))
+    return True
+
+
+def _custom_regions(recording: Recording) -> set[int]:
+    """Calls that ran inside the forward of a custom Function.
+
+    Its node is created before its forward runs, so they are what its outputs are made of, back to calls with a smaller
+    sequence number.
+    """
+    inside: set[int] = set()
+    for (node, _), variable in recording.edges.items():
+        if not isinstance(node, int) and _is_custom(node):
+            inside |= behind(recording, [variable], set(), node._sequence_nr())
+    return {i for i in inside if not recording.calls[i].grad_enabled}
+
+
+def behind(recording: Recording, outputs: list[int], stops: set[int], sequence: int) -> set[int]:
+    """The calls that compute `outputs`, followed back until a variable in `stops` or a call older than `sequence`."""
+    found: set[int] = set()
+    waiting = [v for v in outputs if v not in stops]
+    while waiting:
+        number = recording.variables[waiting.pop()].maker
+        if number is None or number in found or recording.calls[number].sequence < sequence:
+            continue
+        found.add(number)
+        waiting += [v for v in recording.calls[number].references() if v not in stops]
+    return found
+
+
+def _is_custom(node: Any) -> bool:
+    return isinstance(node, torch.autograd.function.BackwardCFunction)
+
+
+def _lower(seen: Witnessed, number: int, call: Call) -> None:
+    recording = seen.recording
+    lowering = find(call.name, call.overload)
+    outputs = tuple(None if o is None else recording.variables[o].value for o in call.outputs)
+    first = next(recording.variables[o] for o in call.outputs if o is not None)
+    start = len(seen.builder.equations)
+    results: Any = None
+    if lowering is None:
+        seen.unsupported[number] = f"{call.qualified}: no rule in the witness"
+    elif any(recording.variables[i].dtype.is_complex for i in (*call.references(), *call.outputs) if i is not None):
+        seen.unsupported[number] = f"{call.qualified}: complex numbers are not covered"
+    else:
+        geometries = tuple(recording.variables[i].geometry for i in call.references())
+        site = CallSite(
+            call.qualified, outputs, str(first.dtype).removeprefix("torch."), lambda a: _number(seen, a), geometries
+        )
+
+        def argument(a: Any) -> Any:
+            return _promoted(seen, a.index, first.dtype) if isinstance(a, Ref) else a
+
+        try:
+            results = lowering(site, *tree_map(argument, call.args), **tree_map(argument, call.kwargs))
+        except (EngineError, NotCovered) as error:
+            seen.unsupported[number] = f"{call.qualified}: {error}"
+        except TypeError as error:
+            seen.unsupported[number] = f"{call.qualified}: the rule does not take these arguments ({error})"
+        if site.followed:
+            seen.followed[number] = tuple(site.followed)
+    results = results if isinstance(results, tuple) else (results,)
+    for o, r in zip(call.outputs, [*results, *([None] * len(call.outputs))], strict=False):
+        if o is None or not recording.variables[o].is_float:
+            continue
+        if isinstance(r, Tracer) and r.shape != recording.variables[o].value.shape:
+            seen.unsupported[number] = (
+                f"{call.qualified}: the rule gives shape {r.shape}, the run gave {recording.variables[o].value.shape}"
+            )
+        elif isinstance(r, Tracer):
+            seen.tracers[o] = r
+            seen.values.setdefault(r.variable, recording.variables[o].value)
+    if number in seen.unsupported:
+        for o in call.outputs:
+            if o is not None and recording.variables[o].is_float:
+                _enter(seen, o)
+                seen.opaque.append(seen.tracers[o].variable)
+    seen.spans[number] = (start, len(seen.builder.equations))
+
+
+def _promoted(seen: Witnessed, index: int, dtype: torch.dtype) -> Any:
+    """An argument of a call whose result has `dtype`: one that is held in a coarser one is converted first.
+
+    The number stays, but PyTorch rounds its cotangent to the coarser one, as `cast` says.
+    """
+    argument, recorded = _argument(seen, index), seen.recording.variables[index]
+    if index not in seen.tracers or not recorded.is_float or not (dtype.is_floating_point or dtype.is_complex):
+        return argument
+    if torch.finfo(recorded.dtype).eps <= torch.finfo(dtype).eps:
+        return argument
+    converted = ops.cast(argument)
+    seen.values[converted.variable] = recorded.value
+    return converted
+
+
+def _number(seen: Witnessed, argument: Any) -> Any:
+    """The recorded number of an argument of a lowering."""
+    if not isinstance(argument, Tracer):
+        return np.asarray(argument)
+    return (
+        seen.values[argument.variable]
+        if argument.variable in seen.values
+        else seen.builder.constants[argument.variable]
+    )
+
+
+def _argument(seen: Witnessed, index: int) -> Any:
+    """A recorded variable as the lowering sees it: traced if it depends on what is differentiated, else its number."""
+    recorded = seen.recording.variables[index]
+    if index in seen.tracers:
+        return seen.tracers[index]
+    if recorded.is_float:
+        return seen.builder.lift(recorded.value)
+    return np.asarray(recorded.value)
