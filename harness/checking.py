@@ -19,13 +19,13 @@ from .judgement.comparing import Found, Subject, compare_forward_modes, compare_
 from .judgement.judging import worst
 from .judgement.localising import suspects
 from .judgement.modes import accepted_mode
+from .judgement.precisions import DTYPES, entered
 from .judgement.rows import Rows
 from .recorder.preserving import random_state, untouched
 from .result import CheckResult, Culprit
 
 RUNNERS = ("autograd",)
 WHOLE_STORAGE = 1 << 26  # bytes; a view of a storage of at most this size keeps its surroundings
-DTYPES = {"float64": torch.float64, "float32": torch.float32}
 
 
 def check(
@@ -44,8 +44,9 @@ def check(
     fn: a callable on tensors, or an nn.Module, whose parameters (those that require grad) are differentiated too.
     inputs: a tensor or a tuple; every floating tensor in it is differentiated, with its own dtype and strides. kwargs:
     passed on. modes: mode strings, outermost first; R reverse, F forward. dtypes: None for exactly the dtypes given,
-    or names ("float64", "float32") to convert floating inputs and parameters to. wrt: positions of inputs or names of
-    parameters, to narrow. A non-scalar output gets a random cotangent drawn from `seed`.
+    or names ("float64", "float32", "bfloat16", "float16") to convert floating inputs and parameters to, or "autocast"
+    for float32 ones and a forward pass under torch.autocast("cpu", dtype=torch.bfloat16). wrt: positions of inputs or
+    names of parameters, to narrow. A non-scalar output gets a random cotangent drawn from `seed`.
 
     Every autograd node is judged on its own, every value and the end-to-end gradients too. Leaves no trace:
     parameters, .grad, buffers, train flags and random state are as before. Raises UsageError for arguments that are
@@ -260,7 +261,8 @@ def _subject(
         for i, t in zip(positions, tensors, strict=True):
             filled[i] = t
         a, k = tree_unflatten(filled, tree)
-        return fn(*a, **k)
+        with entered(dtype):
+            return fn(*a, **k)
 
     return Subject(
         call,
