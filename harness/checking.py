@@ -13,8 +13,10 @@ import torch
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from ..reports.schema import frame_from_rows
+from .configuration import LEFT_OUT, in_effect
 from .errors import GradientMismatch, TheirsRaised, UnsupportedOperation, UsageError
 from .evidence.known import load, match
+from .evidence.own_issues import name_own
 from .judgement.comparing import Found, Subject, compare_forward_modes, compare_reverse
 from .judgement.judging import worst
 from .judgement.localising import suspects
@@ -33,11 +35,11 @@ def check(
     inputs: Any,
     kwargs: Mapping[str, Any] | None = None,
     *,
-    modes: Sequence[str] = ("R",),
-    runners: Sequence[str] = ("autograd",),
-    dtypes: Sequence[str] | None = None,
+    modes: Sequence[str] | None = None,
+    runners: Sequence[str] | None = None,
+    dtypes: Sequence[str] | None = LEFT_OUT,
     wrt: Sequence[int | str] | None = None,
-    seed: int = 0,
+    seed: int | None = None,
 ) -> CheckResult:
     """Compare PyTorch's derivatives of `fn` at `inputs` with the witness's.
 
@@ -46,12 +48,17 @@ def check(
     passed on. modes: mode strings, outermost first; R reverse, F forward. dtypes: None for exactly the dtypes given,
     or names ("float64", "float32", "bfloat16", "float16") to convert floating inputs and parameters to, or "autocast"
     for float32 ones and a forward pass under torch.autocast("cpu", dtype=torch.bfloat16). wrt: positions of inputs or
-    names of parameters, to narrow. A non-scalar output gets a random cotangent drawn from `seed`.
+    names of parameters, to narrow. A non-scalar output gets a random cotangent drawn from `seed`. What is left
+    out of modes, runners, dtypes and seed comes from [tool.gradwitness] in your pyproject.toml, else it is ("R",),
+    ("autograd",), None and 0.
 
     Every autograd node is judged on its own, every value and the end-to-end gradients too. Leaves no trace:
     parameters, .grad, buffers, train flags and random state are as before. Raises UsageError for arguments that are
     not accepted; what `fn` itself raises becomes a row with verdict `raised`.
     """
+    own = in_effect()
+    own.hold(accepted_names)
+    modes, runners, dtypes, seed = own.filled(modes, runners, dtypes, seed)
     modes, runners = _several(modes), _several(runners)
     dtypes = None if dtypes is None else tuple(d.removeprefix("torch.") for d in _several(dtypes))
     if type(seed) is not int or seed < 0:
@@ -67,17 +74,7 @@ def check(
             "check: inputs is a list; accepted is a tensor or a tuple of arguments. Pass tuple(inputs), or "
             "([...],) to a callable that takes a list."
         )
-    for mode in modes:
-        accepted_mode(mode)
-    for runner in runners:
-        if runner not in RUNNERS:
-            raise UsageError(f"runner {runner!r}: accepted are {', '.join(RUNNERS)}. Choose one of them.")
-    for dtype in dtypes or ():
-        if dtype not in DTYPES:
-            raise UsageError(
-                f"dtype {dtype!r}: accepted are {', '.join(DTYPES)}. Choose one of them, or leave dtypes out for "
-                "the dtypes given."
-            )
+    accepted_names(modes, runners, dtypes or ())
     if not callable(fn):
         raise UsageError(
             f"check: fn is a {type(fn).__name__}; accepted is a callable on tensors or an nn.Module. Pass the "
@@ -115,8 +112,24 @@ def check(
                 culprit = culprit or found.culprit
                 unsupported.update(found.unsupported)
     _name_known(rows)
+    known, expired = name_own(rows.rows, own.known)
     frame = frame_from_rows(rows.rows)
-    return CheckResult(worst(list(frame["verdict"])), frame, culprit, unsupported, exception=exception)
+    return CheckResult(worst(list(frame["verdict"])), frame, culprit, unsupported, known, exception, tuple(expired))
+
+
+def accepted_names(modes: Sequence[str], runners: Sequence[str], dtypes: Sequence[str]) -> None:
+    """Raise UsageError for the first name that is not accepted."""
+    for mode in modes:
+        accepted_mode(mode)
+    for runner in runners:
+        if runner not in RUNNERS:
+            raise UsageError(f"runner {runner!r}: accepted are {', '.join(RUNNERS)}. Choose one of them.")
+    for dtype in dtypes:
+        if dtype not in DTYPES:
+            raise UsageError(
+                f"dtype {dtype!r}: accepted are {', '.join(DTYPES)}. Choose one of them, or leave dtypes out for "
+                "the dtypes given."
+            )
 
 
 def _several(names: Sequence[str]) -> tuple[str, ...]:
@@ -132,7 +145,11 @@ def assert_gradients(
 
     Returns the CheckResult.
     """
-    result = check(fn, inputs, kwargs, **options)
+    return held(check(fn, inputs, kwargs, **options))
+
+
+def held(result: CheckResult) -> CheckResult:
+    """`result` if it is ok. Raises as `assert_gradients` does."""
     if result.ok:
         return result
     if result.exception is not None and result.verdict == "raised":

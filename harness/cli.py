@@ -110,18 +110,21 @@ def check(
         str,
         typer.Argument(metavar="FILE.py:NAME", help="NAME is a function without arguments that returns (fn, inputs)"),
     ],
-    modes: Annotated[str, typer.Option(help="mode strings, outermost first")] = "R",
+    modes: Annotated[str | None, typer.Option(help="mode strings, outermost first; default R")] = None,
     dtypes: Annotated[str | None, typer.Option(help="float64,float32; default the dtypes given")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="seed of random cotangents")] = 0,
+    seed: Annotated[int | None, typer.Option(min=0, help="seed of random cotangents; default 0")] = None,
+    runners: Annotated[str | None, typer.Option(help="ways of running it; default autograd")] = None,
     out: Annotated[Path | None, typer.Option(help="write a report of this check into a folder")] = None,
 ) -> None:
     """Check your own code: is the gradient right, and if not, which line is wrong?
+
+    [tool.gradwitness] in your pyproject.toml may set modes, dtypes, runners, seed and known issues of yours.
 
     Example: gradwitness check train.py:example
     """
     from .running import check_target
 
-    raise typer.Exit(check_target(target, _listed(modes), _listed(dtypes) or None, seed, out))
+    raise typer.Exit(check_target(target, modes, dtypes, runners, seed, out))
 
 
 @app.command()

@@ -14,13 +14,30 @@ NOTHING_DEPENDS = (
     "nothing was tested"
 )
 
+ATEN, CUSTOM, HOOK, CUT = "ATen rule", "custom Function", "hook", "cut graph"
+NONDETERMINISM, COMPILER, CHECKPOINT, END_TO_END = "nondeterminism", "compiler", "checkpoint", "end to end"
+# What is at fault, in words. A custom Function needs none: its own line says where it was called.
+KINDS = {
+    ATEN: "PyTorch's own rule of this operation is wrong at these numbers",
+    CUSTOM: "",
+    HOOK: "this hook changed a gradient on its way; what it received is right. If that is meant, check without the hook",
+    CUT: "here the graph is cut: the result depends on that tensor, and no gradient passes. Remove the cut, or, if it "
+    "is meant, set requires_grad_(False) on the tensor",
+    NONDETERMINISM: "two runs with equal inputs and equal random state differ, so no rule is accused. Seed the "
+    "generator that is used here, or pass what it draws as an input",
+    COMPILER: "the same run without torch.compile agrees with the witness: the compiled code is wrong",
+    CHECKPOINT: "the same run without checkpoint agrees with the witness: what is recomputed differs",
+    END_TO_END: "every operation that could be judged alone agrees; the error lies between them",
+}
+
 
 @dataclass(frozen=True)
 class Culprit:
-    """The operation whose derivative differs.
+    """What makes the derivative differ.
 
-    file, line: where it was called; for a custom Function, where its `backward` is written. entry: index of the worst
-    entry. torch_value, reference_value: the two numbers there.
+    file, line: where the operation was called; for a custom Function, where its `backward` is written; for a hook, where
+    the function is written. entry: index of the worst entry. torch_value, reference_value: the two numbers there; for
+    nondeterminism, those of the two runs. kind: one of KINDS.
     """
 
     operation: str
@@ -31,6 +48,7 @@ class Culprit:
     reference_value: float
     mode: str = "R"
     called: str = ""
+    kind: str = ATEN
 
     def __str__(self) -> str:
         at = f" at {self.file}:{self.line}" if self.file else ""
@@ -46,7 +64,8 @@ class CheckResult:
     verdict: the worst verdict of all rows, in the order mismatch > crashed > timeout > raised > accepted >
     indeterminate > unsupported > inaccurate > convention > agree. ok: True for agree, convention, and inaccurate with
     a relative error of at most 0.5 in float64. frame: one row per comparison (columns in gradwitness.reports.schema).
-    culprit: None, or the operation that is wrong.
+    culprit: None, or the operation that is wrong. known: whether the user's own known issues cover all that is not ok,
+    which makes it ok. notes: said at the end of `explain`, such as known issues that have expired.
     """
 
     verdict: str
@@ -55,6 +74,7 @@ class CheckResult:
     unsupported: dict[str, str] = field(default_factory=dict)
     known: bool = False
     exception: BaseException | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -95,7 +115,8 @@ class CheckResult:
                 mode = "" if row["mode"] in row["message"] else f"mode {row['mode']}: "
                 lines.append(f"  {mode if self.verdict == 'raised' else ''}{row['message']}")
             if isinstance(row["known"], str) and row["known"]:
-                lines.append(f"  a known issue of PyTorch: {row['known']}")
+                whose = "" if row["known"].startswith("yours: ") else " of PyTorch"
+                lines.append(f"  a known issue{whose}: {row['known']}")
             if self.verdict == "mismatch" and len(ends := f[f["program"] == "whole"]):
                 if not (ends["verdict"] == "mismatch").any():
                     lines.append("  the end-to-end gradients agree: the error does not reach them at these inputs")
@@ -105,10 +126,12 @@ class CheckResult:
             lines.append(f"  culprit: {self.culprit}")
             if self.culprit.called:
                 lines.append(f"  called at {self.culprit.called}")
+            if KINDS[self.culprit.kind]:
+                lines.append(f"  {self.culprit.kind}: {KINDS[self.culprit.kind]}")
         if self.unsupported:
             lines.append("  not compared: " + ", ".join(sorted(self.unsupported)))
             lines.append("  what is not affected by them was judged; see the rows of the result's frame")
-        return "\n".join(lines)
+        return "\n".join(lines + [f"  {note}" for note in self.notes])
 
 
 def _apart(a: Any, b: Any) -> tuple[str, str]:

@@ -7,7 +7,7 @@ import sys
 import tempfile
 import traceback
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -136,26 +136,26 @@ def _closing(campaign: Campaign, page: Path) -> None:
     )
 
 
-def check_target(target: str, modes: Sequence[str], dtypes: Sequence[str] | None, seed: int, out: Path | None) -> int:
-    """Check FILE.py:NAME. Returns 0 if the result is ok, 1 if something differs."""
+def check_target(
+    target: str, modes: str | None, dtypes: str | None, runners: str | None, seed: int | None, out: Path | None
+) -> int:
+    """Check FILE.py:NAME; what is None comes from [tool.gradwitness]. Returns 0 if the result is ok, 1 if not."""
     from .checking import check
+    from .configuration import LEFT_OUT
 
-    fn, inputs = _load(target)
-    result = check(fn, inputs, modes=modes, dtypes=dtypes, seed=seed)
+    fn, inputs = load_target(target)
+    result = check(fn, inputs, modes=modes, dtypes=LEFT_OUT if dtypes is None else dtypes, runners=runners, seed=seed)
     print(result.explain())
     if out is not None:
         from ..reports import write_report
         from .campaigns.campaign import environment
 
-        print(
-            write_report(
-                result.frame, out, metadata={**environment(), "seed": seed, "command": f"gradwitness check {target}"}
-            )
-        )
+        used = {"seed": int(result.frame["seed"].iloc[0]), "command": f"gradwitness check {target}"}
+        print(write_report(result.frame, out, metadata={**environment(), **used}))
     return 0 if result.ok else 1
 
 
-def _load(target: str) -> tuple[Any, Any]:
+def load_target(target: str) -> tuple[Any, Any]:
     """(fn, inputs) from FILE.py:NAME. Raises UsageError for a file or name that is not there, or another kind of
     result.
     """
