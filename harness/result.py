@@ -20,7 +20,7 @@ NONDETERMINISM, COMPILER, CHECKPOINT, END_TO_END = "nondeterminism", "compiler",
 KINDS = {
     ATEN: "PyTorch's own rule of this operation is wrong at these numbers",
     CUSTOM: "",
-    HOOK: "this hook changed a gradient on its way; what it received is right. If that is meant, check without the hook",
+    HOOK: "this hook changed a gradient on its way. If that is meant, check without the hook",
     CUT: "here the graph is cut: the result depends on that tensor, and no gradient passes. Remove the cut, or, if it "
     "is meant, set requires_grad_(False) on the tensor",
     NONDETERMINISM: "two runs with equal inputs and equal random state differ, so no rule is accused. Seed the "
@@ -35,8 +35,8 @@ KINDS = {
 class Culprit:
     """What makes the derivative differ.
 
-    file, line: where the operation was called; for a custom Function, where its `backward` is written; for a hook, where
-    the function is written. entry: index of the worst entry. torch_value, reference_value: the two numbers there; for
+    file, line: where the operation was called; for a custom Function, where its `backward` is written; for a hook,
+    where the function is written. entry: index of the worst entry. torch_value, reference_value: the two numbers there; for
     nondeterminism, those of the two runs. kind: one of KINDS.
     """
 

@@ -20,7 +20,7 @@ from ..recorder.nodes import Node, nodes_of, run_backward
 from ..recorder.preserving import random_state, random_state_of_backward, random_states, set_random_states, untouched
 from ..recorder.recording import Recording, capture, to_numpy
 from ..recorder.witnessing import Witnessed, witness
-from ..result import NOTHING_DEPENDS, Culprit
+from ..result import ATEN, CUSTOM, END_TO_END, NOTHING_DEPENDS, Culprit
 from .conventions import follow, within
 from .judging import REAL_PART, Judgement, Question, judge, worst
 from .local import LocalVerdict, judge_node, judge_values
@@ -155,9 +155,9 @@ def _culprit(v: LocalVerdict, node: Node | None) -> Culprit:
         if code is not None:
             where = f"{code.co_filename}:{code.co_firstlineno}"
     file, _, line = where.rpartition(":")
-    return Culprit(
-        v.operation, file, int(line) if line.isdigit() else 0, j.entry, j.torch_value, j.reference, "R", called
-    )
+    number = int(line) if line.isdigit() else 0
+    kind = CUSTOM if called or (node is not None and node.is_custom) else ATEN
+    return Culprit(v.operation, file, number, j.entry, j.torch_value, j.reference, "R", called, kind)
 
 
 def _globally(
@@ -227,7 +227,7 @@ def _globally(
             j.verdict, j.note = "indeterminate", f"no number at {open_nodes[0]}, through which this gradient passes"
         rows.judged(j, mode="R", quantity="derivative", order=1, wrt=name, dtype=dtype)
         if j.verdict == "mismatch" and found.culprit is None:
-            found.culprit = Culprit("end to end", "", 0, j.entry, j.torch_value, j.reference)
+            found.culprit = Culprit("end to end", "", 0, j.entry, j.torch_value, j.reference, kind=END_TO_END)
             made = _where_nan_starts(local) if np.isnan(j.torch_value) else None
             if made is not None:
                 file, _, line = made.where.rpartition(":")
@@ -371,7 +371,7 @@ def compare_forward_modes(subject: Subject, rows: Rows, mode: str) -> Found:
         follow(j, relied)
         rows.judged(j, **common, wrt=name, seconds=time.perf_counter() - start)
         if j.verdict == "mismatch" and found.culprit is None:
-            found.culprit = Culprit("end to end", "", 0, j.entry, j.torch_value, j.reference, mode)
+            found.culprit = Culprit("end to end", "", 0, j.entry, j.torch_value, j.reference, mode, kind=END_TO_END)
     found.verdict = worst([r["verdict"] for r in rows.rows])
     return found
 
