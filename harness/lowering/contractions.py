@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from ...reference_engine import ops
 from .core import addmm
-from .table import CallSite, lowers
+from .table import CallSite, NotCovered, lowers
 
 
 @lowers("aten::addbmm")
@@ -75,3 +77,28 @@ def trilinear(
     a, b, c = expanded(a, expand1), expanded(b, expand2), expanded(c, expand3)
     y = a * b * c
     return ops.sum(y, axis=tuple(sumdim)) if len(sumdim) else y
+
+
+@lowers("aten::_grouped_mm")
+def grouped_matmul(call: CallSite, a: Any, b: Any, offs: Any = None, bias: Any = None, out_dtype: Any = None) -> Any:
+    """One matrix product a group: a batch where both have three axes; an operand of two axes is cut at `offs`.
+
+    offs: the end of each group, ascending. a: (n, k) cut along n with b: (groups, k, m) -> (n, m); a: (groups, n, k)
+    with b: (k, m) cut along m -> (n, m); a: (n, k) and b: (k, m) both cut along k -> (groups, n, m).
+    """
+    if bias is not None:
+        raise NotCovered("a bias; covered are products alone. Add the bias afterwards")
+    if a.ndim == b.ndim == 3:
+        return ops.matmul(a, b)
+    ends = [int(i) for i in np.asarray(offs)]
+    cut = a.shape[0] if b.ndim == 3 else b.shape[1] if a.ndim == 3 else a.shape[1]
+    if a.ndim != b.ndim and ends[-1] != cut:
+        raise NotCovered(f"offs ends at {ends[-1]} of {cut}; what lies behind it is not written. Let it end at {cut}")
+    parts = []
+    for i, (start, end) in enumerate(zip([0, *ends], ends, strict=False)):
+        left = a[i] if a.ndim == 3 else a[start:end] if b.ndim == 3 else a[:, start:end]
+        right = b[i] if b.ndim == 3 else b[:, start:end] if a.ndim == 3 else b[start:end]
+        parts.append(ops.matmul(left, right))
+    if a.ndim == b.ndim:
+        return ops.stack(parts, axis=0)
+    return ops.concat(parts, axis=0 if a.ndim == 2 else 1)

@@ -146,3 +146,14 @@ def group_norm(
     if not x.size:
         return y, None, None
     return _affine(y, weight, bias), ops.mean(blocks, axis=2), _inverse_deviation(blocks, (2,), eps)
+
+
+@lowers("aten::_weight_norm_interface")
+def weight_norm(call: CallSite, v: Any, g: Any, dim: int = 0) -> Any:
+    """g v / ‖v‖ with one norm for each place along `dim`; the norms, a second output, are PyTorch's own note.
+
+    Source: Salimans and Kingma, Weight Normalization, 2016, eq. 2.
+    """
+    others = tuple(i for i in range(v.ndim) if i != dim % v.ndim)
+    norms = ops.norm(v, axis=others, keepdims=True)
+    return v * (g / norms), *_held(ops.reshape(norms, call.outputs[1].shape))

@@ -91,7 +91,9 @@ def flash_attention(
     backward, as recorded.
 
     q: (…, n, e), k: (…, m, e), v: (…, m, f) -> (…, n, f). Causal: row i sees columns j ≤ i. Heads of k and v may be
-    shared by several of q. A row that is masked altogether is 0.
+    shared by several of q. A row that is masked altogether is 0. Σ_j e_j v_j and Σ_j e_j are carried apart and divided
+    at the end, as a fused kernel must; its gradient e_j (g·v_j - g·y) / Σ e leaves a rounding where it cancels. Source:
+    Dao, Fu, Ermon, Rudra and Ré, FlashAttention, 2022, section 3.1 and appendix B.
     """
     heads = q.shape[1]
     if k.shape[1] != heads:
@@ -104,4 +106,8 @@ def flash_attention(
             scores = ops.where(np.broadcast_to(attn_mask, scores.shape), scores, -np.inf)
         else:
             scores = scores + attn_mask
-    return ops.matmul(_safe(scores, -1), v), None
+    top = ops.stop_gradient(ops.max(scores, axis=-1, keepdims=True))  # the quotient does not depend on it
+    blocked = ops.equal(top, -np.inf)
+    e = ops.exp(ops.where(blocked, -np.inf, scores - ops.where(blocked, 0.0, top)))
+    total = ops.where(blocked, 1.0, ops.sum(e, axis=-1, keepdims=True))
+    return ops.matmul(e, v) / total, None

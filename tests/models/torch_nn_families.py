@@ -121,7 +121,7 @@ class Classifier(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.words, self.context = nn.EmbeddingBag(20, WIDTH, mode="mean"), nn.Embedding(5, WIDTH, padding_idx=0)
+        self.words, self.context = nn.EmbeddingBag(20, WIDTH, mode="mean"), nn.Embedding(5, WIDTH)
         self.mix = nn.Bilinear(WIDTH, WIDTH, 8)
         self.head = nn.Sequential(nn.PReLU(), nn.Linear(8, 4))
 
