@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 import tempfile
-import traceback
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +14,7 @@ from rich.table import Table
 from .campaigns.campaign import DEFAULT_CASES, Campaign, Options, run_campaign, untested, write
 from .errors import UsageError
 from .judgement.judging import ORDER
+from .targets import load_target
 
 
 def run_and_report(
@@ -153,60 +150,6 @@ def check_target(
         used = {"seed": int(result.frame["seed"].iloc[0]), "command": f"gradwitness check {target}"}
         print(write_report(result.frame, out, metadata={**environment(), **used}))
     return 0 if result.ok else 1
-
-
-def load_target(target: str) -> tuple[Any, Any]:
-    """(fn, inputs) from FILE.py:NAME. Raises UsageError for a file or name that is not there, or another kind of
-    result.
-    """
-    file, _, name = target.rpartition(":")
-    path = Path(file)
-    if not file or not name or path.suffix != ".py":
-        raise UsageError(
-            f"check: {target!r}; accepted is FILE.py:NAME, where NAME is a function without arguments that returns "
-            f"(fn, inputs). Name both."
-        )
-    if not path.is_file():
-        raise UsageError(f"check: {path} is not a file; accepted is the path of a Python file. Check the path.")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules.setdefault(path.stem, module)
-    sys.path.insert(0, str(path.parent.absolute()))
-    _theirs(target, lambda: spec.loader.exec_module(module))
-    if not hasattr(module, name):
-        names = [n for n in vars(module) if callable(getattr(module, n)) and not n.startswith("_")]
-        raise UsageError(
-            f"check: {path} has no {name!r}; it has {', '.join(names[:12]) or 'no functions'}. Name one that returns "
-            f"(fn, inputs)."
-        )
-    made = getattr(module, name)
-    if not callable(made):
-        raise UsageError(
-            f"check: {target} is a {type(made).__name__}; accepted is a function without arguments that returns (fn, "
-            f"inputs). Wrap it in one."
-        )
-    result = _theirs(target, made)
-    if not (isinstance(result, tuple) and len(result) == 2 and callable(result[0])):
-        raise UsageError(
-            f"check: {target}() returned {type(result).__name__}; accepted is a pair (fn, inputs) of a callable and a "
-            f"tensor or tuple of tensors. Return that pair."
-        )
-    return result[0], result[1]
-
-
-def _theirs(target: str, made: Callable[[], Any]) -> Any:
-    """What the user's own code gives; what it raises is shown as theirs."""
-    try:
-        return made()
-    except Exception as error:
-        last = traceback.extract_tb(error.__traceback__)[-1]
-        line = error.lineno if isinstance(error, SyntaxError) else last.lineno
-        name = Path(error.filename or last.filename if isinstance(error, SyntaxError) else last.filename).name
-        raise UsageError(
-            f"check: {target} raised {type(error).__name__}: {' '.join(str(error).split())} ({name}, line {line}); "
-            f"accepted is code that runs. Run the file by itself first."
-        ) from error
 
 
 def replay_case(path: Path) -> int:

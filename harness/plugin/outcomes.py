@@ -1,0 +1,104 @@
+"""What tests compared: noted test by test, said in one line each at the end, and written as one report."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...reports.verdicts import RANK
+
+if TYPE_CHECKING:
+    from ..result import CheckResult
+
+PROPERTIES = ("verdict", "comparisons", "z", "culprit")
+
+
+@dataclass
+class Noted:
+    """What one test compared. checks: calls of gradient_check, under hypothesis one or more for each example. z:
+    greatest over all rows, None where no row has one. culprit: of the worst check.
+    """
+
+    nodeid: str
+    made_by_hypothesis: bool = False
+    keeps_rows: bool = False
+    checks: int = 0
+    comparisons: int = 0
+    verdict: str = "agree"
+    z: float | None = None
+    culprit: str = ""
+    known: bool = False
+    unsupported: set[str] = field(default_factory=set)
+    notes: list[str] = field(default_factory=list)
+    rows: list[dict[str, Any]] = field(default_factory=list)
+
+    def add(self, result: CheckResult) -> None:
+        """One more check."""
+        self.checks += 1
+        frame = result.frame
+        self.comparisons += len(frame)
+        if frame["z"].notna().any():
+            self.z = max(float(frame["z"].max()), -math.inf if self.z is None else self.z)
+        if RANK[result.verdict] < RANK[self.verdict] or not self.culprit:
+            self.culprit = "" if result.culprit is None else str(result.culprit)
+        self.verdict = min(self.verdict, result.verdict, key=RANK.__getitem__)
+        self.known |= result.known
+        self.unsupported |= set(result.unsupported)
+        self.notes += [note for note in result.notes if note not in self.notes]
+        if self.keeps_rows:
+            case = self.nodeid if self.checks == 1 else f"{self.nodeid} #{self.checks}"
+            cells = frame.astype(object).where(frame.notna(), None)
+            self.rows += [{**row, "case": case} for row in cells.to_dict("records")]
+
+    def added_to(self, properties: Iterable[tuple[str, object]]) -> list[tuple[str, object]]:
+        """The properties of a test with ours in them, once."""
+        z = "" if self.z is None else f"{self.z:.6g}"
+        ours = dict(zip(PROPERTIES, (self.verdict, self.comparisons, z, self.culprit), strict=True))
+        return [p for p in properties if p[0] not in ours] + list(ours.items())
+
+    def plain(self) -> dict[str, Any]:
+        """Plain data, which goes from a worker of xdist to the controller."""
+        return {**vars(self), "unsupported": sorted(self.unsupported)}
+
+
+def lines(received: Mapping[str, Mapping[str, Any]], root: Path) -> Iterator[str]:
+    """One line for each test that compared: verdict, comparisons, greatest z, culprit; sorted by test."""
+    for nodeid, noted in sorted(received.items()):
+        parts = [f"{nodeid}: {noted['verdict']}"]
+        if noted["made_by_hypothesis"]:
+            parts.append(_count(noted["checks"], "example"))
+        elif noted["checks"] > 1:
+            parts.append(_count(noted["checks"], "check"))
+        parts.append(_count(noted["comparisons"], "comparison"))
+        if noted["z"] is not None:
+            parts.append(f"greatest z {noted['z']:.3g}")
+        if noted["culprit"]:
+            parts.append(f"culprit {noted['culprit']}".replace(f"{root}/", ""))
+        if noted["unsupported"]:
+            parts.append(f"no rule for {', '.join(noted['unsupported'])}")
+        if noted["known"]:
+            parts.append("known issues of yours cover it")
+        yield ", ".join(parts)
+        yield from (f"  {note}" for note in noted["notes"])
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}{'' if n == 1 else 's'}"
+
+
+def write(received: Mapping[str, Mapping[str, Any]], out: Path, arguments: Iterable[str]) -> tuple[str, bool]:
+    """Write the report of a session, whole or not at all. Returns what is said of it, and whether it failed."""
+    from ...reports import ReportError, frame_from_rows, write_report
+    from ..campaigns.campaign import environment
+
+    rows = [row for _, noted in sorted(received.items()) for row in noted["rows"]]
+    metadata = {**environment(), "command": shlex.join(["pytest", *map(str, arguments)]), "programs": len(received)}
+    try:
+        folder = write_report(frame_from_rows(rows), out, metadata=metadata)
+    except ReportError as error:
+        return f"no report was written: {error}", True
+    return f"the report is {folder / 'report.html'}", False

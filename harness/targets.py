@@ -1,0 +1,74 @@
+"""FILE.py:NAME on a command line: a function of the user's own without arguments that returns `(fn, inputs)`."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from .errors import UsageError
+
+
+def split_target(target: str, folder: Path = Path()) -> tuple[Path, str]:
+    """(path, name) of FILE.py:NAME, where a relative path starts in `folder`. Raises UsageError for another form and
+    for a file that is not there.
+    """
+    file, _, name = target.rpartition(":")
+    path = folder / file
+    if not file or not name or path.suffix != ".py":
+        raise UsageError(
+            f"check: {target!r}; accepted is FILE.py:NAME, where NAME is a function without arguments that returns "
+            f"(fn, inputs). Name both."
+        )
+    if not path.is_file():
+        raise UsageError(f"check: {path} is not a file; accepted is the path of a Python file. Check the path.")
+    return path, name
+
+
+def load_target(target: str) -> tuple[Any, Any]:
+    """(fn, inputs) from FILE.py:NAME. Raises UsageError for a file or name that is not there, or another kind of
+    result; what the user's own code raised is its `__cause__`.
+    """
+    path, name = split_target(target)
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules.setdefault(path.stem, module)
+    sys.path.insert(0, str(path.parent.absolute()))
+    _theirs(target, lambda: spec.loader.exec_module(module))
+    if not hasattr(module, name):
+        names = [n for n in vars(module) if callable(getattr(module, n)) and not n.startswith("_")]
+        raise UsageError(
+            f"check: {path} has no {name!r}; it has {', '.join(names[:12]) or 'no functions'}. Name one that returns "
+            f"(fn, inputs)."
+        )
+    made = getattr(module, name)
+    if not callable(made):
+        raise UsageError(
+            f"check: {target} is a {type(made).__name__}; accepted is a function without arguments that returns (fn, "
+            f"inputs). Wrap it in one."
+        )
+    result = _theirs(target, made)
+    if not (isinstance(result, tuple) and len(result) == 2 and callable(result[0])):
+        raise UsageError(
+            f"check: {target}() returned {type(result).__name__}; accepted is a pair (fn, inputs) of a callable and a "
+            f"tensor or tuple of tensors. Return that pair."
+        )
+    return result[0], result[1]
+
+
+def _theirs(target: str, made: Callable[[], Any]) -> Any:
+    """What the user's own code gives; what it raises is shown as theirs."""
+    try:
+        return made()
+    except Exception as error:
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        line = error.lineno if isinstance(error, SyntaxError) else last.lineno
+        name = Path(error.filename or last.filename if isinstance(error, SyntaxError) else last.filename).name
+        raise UsageError(
+            f"check: {target} raised {type(error).__name__}: {' '.join(str(error).split())} ({name}, line {line}); "
+            f"accepted is code that runs. Run the file by itself first."
+        ) from error
