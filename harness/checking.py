@@ -7,26 +7,28 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import product
 from typing import Any
 
 import torch
-from torch.utils._pytree import tree_flatten, tree_unflatten
+from torch.utils._pytree import tree_flatten
 
 from ..reports.schema import frame_from_rows
 from .configuration import LEFT_OUT, in_effect
 from .errors import GradientMismatch, TheirsRaised, UnsupportedOperation, UsageError
 from .evidence.known import load, match
 from .evidence.own_issues import name_own
-from .judgement.comparing import Found, Subject, compare_forward_modes, compare_reverse
+from .judgement.comparing import Found, Subject
 from .judgement.judging import worst
 from .judgement.localising import suspects
 from .judgement.modes import accepted_mode
-from .judgement.precisions import DTYPES, entered
+from .judgement.precisions import DTYPES
 from .judgement.rows import Rows
 from .recorder.preserving import random_state, untouched
 from .result import CheckResult, Culprit
+from .runners import RUNNERS, compare_with
+from .runners.calling import Calling
 
-RUNNERS = ("autograd",)
 WHOLE_STORAGE = 1 << 26  # bytes; a view of a storage of at most this size keeps its surroundings
 
 
@@ -88,26 +90,23 @@ def check(
     for dtype in dtypes or (None,):
         with _gradients_on(), random_state(), untouched(module), _converted(module, dtype):
             subject = _subject(fn, module, inputs, kwargs or {}, wrt, dtype, seed)
-            for mode in modes:
+            for mode, runner in product(modes, runners):
                 start = time.perf_counter()
                 try:
                     with random_state():
-                        found = (
-                            compare_reverse(subject, rows)
-                            if mode == "R"
-                            else compare_forward_modes(subject, rows, mode)
-                        )
+                        found = compare_with(runner, subject, rows, mode)
                 except TheirsRaised as error:
-                    exception = error.original
+                    exception, culprit = error.original, culprit or error.culprit
                     rows.add(
                         mode=mode,
+                        runner=runner,
                         verdict="raised",
                         message=error.text,
                         dtype=subject.dtype,
                         seconds=time.perf_counter() - start,
                     )
                     continue
-                if mode != "R" and found.culprit is not None:
+                if runner == "autograd" and mode != "R" and found.culprit is not None:
                     found.culprit = _alone(found, mode, seed, rows) or found.culprit
                 culprit = culprit or found.culprit
                 unsupported.update(found.unsupported)
@@ -179,7 +178,7 @@ def _alone(found: Found, mode: str, seed: int, rows: Rows) -> Culprit | None:
     for call, _, _, single in suspects(found.recording, found.seen, mode, seed):
         worst_row = max((r for r in single.rows if r["verdict"] == "mismatch"), key=lambda r: r["z"])
         for r in rows.rows:
-            if r["mode"] == mode and r["verdict"] == "mismatch":
+            if r["mode"] == mode and r["runner"] == "autograd" and r["verdict"] == "mismatch":
                 r["culprit"] = call.qualified
         file, _, line = call.where.rpartition(":")
         at, number = json.loads(worst_row["entry"]), int(line) if line.isdigit() else 0
@@ -273,16 +272,8 @@ def _subject(
             flat[i] = leaf
             leaves.append(leaf)
 
-    def call(*tensors: torch.Tensor) -> Any:
-        filled = list(flat)
-        for i, t in zip(positions, tensors, strict=True):
-            filled[i] = t
-        a, k = tree_unflatten(filled, tree)
-        with entered(dtype):
-            return fn(*a, **k)
-
     return Subject(
-        call,
+        Calling(fn, flat, tree, positions, dtype),
         leaves,
         [p for _, p in parameters],
         [names[i] for i in positions] + [n for n, _ in parameters],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class HarnessError(Exception):
     """Misuse of the harness (exit code 2)."""
@@ -37,12 +39,13 @@ class GradientMismatch(AssertionError):
 
 class TheirsRaised(Exception):
     """The code under test, or PyTorch while running it, raised `original`; internal to the harness, never seen by
-    users.
+    users. culprit: what is at fault, where that is known.
     """
 
-    def __init__(self, original: BaseException) -> None:
+    def __init__(self, original: BaseException, culprit: Any = None) -> None:
         super().__init__(str(original))
         self.original = original
+        self.culprit = culprit
 
     @property
     def text(self) -> str:

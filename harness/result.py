@@ -36,8 +36,8 @@ class Culprit:
     """What makes the derivative differ.
 
     file, line: where the operation was called; for a custom Function, where its `backward` is written; for a hook,
-    where the function is written. entry: index of the worst entry. torch_value, reference_value: the two numbers there; for
-    nondeterminism, those of the two runs. kind: one of KINDS.
+    where the function is written. entry: index of the worst entry. torch_value, reference_value: the two numbers there;
+    for nondeterminism, those of the two runs. kind: one of KINDS.
     """
 
     operation: str
@@ -53,6 +53,8 @@ class Culprit:
     def __str__(self) -> str:
         at = f" at {self.file}:{self.line}" if self.file else ""
         at += f" in mode {self.mode}" if self.mode != "R" else ""
+        if self.torch_value != self.torch_value and self.reference_value != self.reference_value:  # no numbers to show
+            return f"{self.operation}{at}"
         numbers = f"PyTorch {self.torch_value:.17g}, witness {self.reference_value:.17g}"
         return f"{self.operation}{at}, entry {list(self.entry)}: {numbers}"
 
@@ -99,7 +101,8 @@ class CheckResult:
         if len(f):
             worst = f.loc[f["verdict"] == self.verdict]
             row = worst.loc[worst["z"].fillna(-1.0).idxmax()]
-            if self.verdict in ("agree", "convention", "inaccurate", "mismatch"):
+            measured = pd.notna(row["torch_value"]) or pd.notna(row["reference_value"])
+            if measured and self.verdict in ("agree", "convention", "inaccurate", "mismatch"):
                 where = "the whole callable" if row["program"] == "whole" else row["op"]
                 torch_value, right = _apart(row["torch_value"], row["reference_value"])
                 mode = "" if row["mode"] == "R" else f" in mode {row['mode']}"

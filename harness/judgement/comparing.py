@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -16,17 +15,20 @@ from ...reference_engine.errors import EngineError
 from ...reference_engine.evaluate import Plan
 from ...reference_engine.reverse import reverse
 from ..errors import TheirsRaised, UsageError
+from ..recorder.hooks import HookNote
 from ..recorder.nodes import Node, nodes_of, run_backward
 from ..recorder.preserving import random_state, random_state_of_backward, random_states, set_random_states, untouched
 from ..recorder.recording import Recording, capture, to_numpy
 from ..recorder.witnessing import Witnessed, witness
-from ..result import ATEN, CUSTOM, END_TO_END, NOTHING_DEPENDS, Culprit
+from ..result import END_TO_END, NOTHING_DEPENDS, Culprit
 from .conventions import follow, within
+from .culprits import culprit_of, rows_of_forms, rows_of_hooks
 from .judging import REAL_PART, Judgement, Question, judge, worst
 from .local import LocalVerdict, judge_node, judge_values
 from .modes import ask_torch, reference
 from .one_sided import hold_against_one_sided
 from .plans import started
+from .precisions import kept
 from .rows import Rows
 
 NAN_MADE = "0 · inf is NaN"
@@ -112,11 +114,13 @@ def compare_reverse(subject: Subject, rows: Rows) -> Found:
     recording, seen, wrt = record(subject)
     c = cotangents(recording.torch_outputs, subject.seed)
     nodes = nodes_of(recording)
+    hooks: list[HookNote] = []
     try:
         with random_state_of_backward(subject.seed):
-            gradients = run_backward(recording, nodes, subject.leaves, c)
+            gradients = run_backward(recording, nodes, subject.leaves, c, hooks)
     except Exception as error:
-        raise TheirsRaised(error) from error
+        made = rows_of_forms(recording, nodes, rows, subject.dtype) or rows_of_hooks(hooks, rows, subject.dtype)
+        raise TheirsRaised(error, made) from error
     found = Found(recording=recording, seen=seen, unsupported=seen.missing)
     local: list[tuple[LocalVerdict, Node | None]] = [(v, None) for v in judge_values(seen, subject.seed)]
     local += [(v, n) for n in nodes for v in judge_node(seen, n, subject.seed)]
@@ -135,29 +139,15 @@ def compare_reverse(subject: Subject, rows: Rows) -> Found:
         )
     wrong = [(v, n) for v, n in local if v.judgement.verdict == "mismatch"]
     if wrong:
-        found.culprit = _culprit(*max(wrong, key=lambda p: (p[0].quantity == "value", p[0].judgement.z)))
+        found.culprit = culprit_of(*max(wrong, key=lambda p: (p[0].quantity == "value", p[0].judgement.z)))
+    forms, changed = rows_of_forms(recording, nodes, rows, subject.dtype), rows_of_hooks(hooks, rows, subject.dtype)
+    found.culprit = found.culprit or forms or changed
     _globally(subject, rows, found, recording, seen, wrt, c, gradients, local)
     if not any(v in seen.tracers for v in recording.outputs):
         rows.rows[-1]["message"] = NOTHING_DEPENDS
     rows.rows[-1]["seconds"] = time.perf_counter() - start
     found.verdict = worst([r["verdict"] for r in rows.rows])
     return found
-
-
-def _culprit(v: LocalVerdict, node: Node | None) -> Culprit:
-    """Operation and line: for a custom Function, where its backward is written."""
-    j = v.judgement
-    where, called = v.where, ""
-    if node is not None and node.is_custom:
-        called = where
-        backward = getattr(getattr(type(node.node), "_forward_cls", None), "backward", None)
-        code = getattr(inspect.unwrap(backward), "__code__", None) if backward is not None else None
-        if code is not None:
-            where = f"{code.co_filename}:{code.co_firstlineno}"
-    file, _, line = where.rpartition(":")
-    number = int(line) if line.isdigit() else 0
-    kind = CUSTOM if called or (node is not None and node.is_custom) else ATEN
-    return Culprit(v.operation, file, number, j.entry, j.torch_value, j.reference, "R", called, kind)
 
 
 def _globally(
@@ -193,11 +183,12 @@ def _globally(
     known = {
         v: x for v, x in seen.values.items() if v in reached and v not in program.inputs and v not in program.constants
     }
-    positions = list(range(len(used)))
-    plan, given = started(program, f"global {len(used)}", lambda p: reverse(p, positions), inputs, known)
+    positions, run = list(range(len(used))), kept(seen)
+    plan, given = started(program, f"global {len(used)}", lambda p, **k: reverse(p, positions, **k), inputs, known, run)
 
     def lossy() -> tuple[Plan, list[Any]]:
-        return started(program, f"global lossy {len(used)}", lambda p: reverse(p, positions, lossy=True), inputs, known)
+        derive = lambda p, **k: reverse(p, positions, lossy=True, **k)  # noqa: E731
+        return started(program, f"global lossy {len(used)}", derive, inputs, known, run)
 
     dtype = _coarsest(subject, recording, seen)
     answers, missing = [], []

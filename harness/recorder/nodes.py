@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 
+from .hooks import HookNote, Shown, noted_hooks, shown
 from .recording import Recording, to_numpy
 from .witnessing import behind
 
@@ -21,7 +23,9 @@ class Node:
 
     outputs: (output number, recorded variable); inputs: (edge number, recorded variable). calls: numbers of the
     recorded calls between them.
-    received, sent: PyTorch's adjoints, filled by the backward run (None where PyTorch passed nothing).
+    received, sent: PyTorch's adjoints, filled by the backward run (None where PyTorch passed nothing): what arrived
+    after hooks on its way, and what the node itself sent before hooks of its own. returned: for a custom Function that
+    ran, per edge what its `backward` returned before PyTorch made it fit. raised: whether that `backward` raised.
     """
 
     node: Any
@@ -32,6 +36,8 @@ class Node:
     received: list[Any] = field(default_factory=list)
     sent: list[Any] = field(default_factory=list)
     ran: bool = False
+    returned: dict[int, Shown | None] = field(default_factory=dict)
+    raised: bool = False
 
     @property
     def is_custom(self) -> bool:
@@ -78,36 +84,70 @@ def run_backward(
     nodes: Sequence[Node],
     leaves: Sequence[torch.Tensor],
     cotangents: Sequence[torch.Tensor | None],
+    hooks: list[HookNote] | None = None,
 ) -> list[torch.Tensor | None]:
     """PyTorch's own backward pass over the recorded run, each node's adjoints noted on the way.
 
-    Returns the gradients of `leaves` (None: PyTorch says unused). Raises whatever PyTorch raises.
+    hooks: filled with what hooks of the user changed. Returns the gradients of `leaves` (None: PyTorch says unused).
+    Raises whatever PyTorch raises.
     """
-    handles = []
-    for n in nodes:
-
-        def note(sent: Any, received: Any, n: Node = n) -> None:
-            n.sent = [None if g is None else to_numpy(g) for g in sent]
-            n.received = [None if g is None else to_numpy(g) for g in received]
-            n.ran = True
-
-        handles.append(n.node.register_hook(note))
-    try:
-        pairs = [
-            (t, g)
-            for t, g in zip(recording.torch_outputs, cotangents, strict=True)
-            if t.requires_grad and g is not None
-        ]
-        if not pairs:
-            return [None] * len(leaves)
-        return list(
-            torch.autograd.grad(
-                [t for t, _ in pairs], list(leaves), [g for _, g in pairs], retain_graph=True, allow_unused=True
+    pairs = [
+        (t, g) for t, g in zip(recording.torch_outputs, cotangents, strict=True) if t.requires_grad and g is not None
+    ]
+    if not pairs:
+        return [None] * len(leaves)
+    hooked = {id(t): t for t in (*recording.hooked, *leaves, *recording.leaves.values())}
+    with ExitStack() as undo:
+        notes = undo.enter_context(noted_hooks(list(hooked.values()), [n.node for n in nodes]))
+        for n in nodes:
+            handle = n.node.register_hook(_note(n))
+            undo.callback(handle.remove)
+            table = handle.hooks_dict_ref()
+            if len(table) > 1:  # what the node sent is noted before the user's hooks change it
+                others = {k: h for k, h in table.items() if k != handle.id}
+                own = table[handle.id]
+                table.clear()
+                table.update({handle.id: own, **others})
+            if n.is_custom:
+                n.node.apply = _applied(n)
+                undo.callback(n.node.__dict__.pop, "apply")
+        try:
+            return list(
+                torch.autograd.grad(
+                    [t for t, _ in pairs], list(leaves), [g for _, g in pairs], retain_graph=True, allow_unused=True
+                )
             )
-        )
-    finally:
-        for h in handles:
-            h.remove()
+        finally:
+            if hooks is not None:
+                hooks += notes
+
+
+def _note(n: Node) -> Callable[..., None]:
+    """The hook that keeps what a node received and sent."""
+
+    def note(sent: Any, received: Any) -> None:
+        n.sent = [None if g is None else to_numpy(g) for g in sent]
+        n.received = [None if g is None else to_numpy(g) for g in received]
+        n.ran = True
+
+    return note
+
+
+def _applied(n: Node) -> Callable[..., Any]:
+    """The call of a custom Function's `backward`, which notes the form of what it returns."""
+    call = n.node.apply
+    asked = [i for i, needed in enumerate(n.node.needs_input_grad) if needed]
+    edges = [k for k, (before, _) in enumerate(n.node.next_functions) if before is not None]
+
+    def apply(*args: Any) -> Any:
+        n.raised = True
+        returned = call(*args)
+        n.raised = False
+        parts = returned if isinstance(returned, tuple) else (returned,)
+        n.returned = {k: shown(parts[i]) if i < len(parts) else None for i, k in zip(asked, edges, strict=False)}
+        return returned
+
+    return apply
 
 
 def adjoint(parts: Sequence[Any], number: int, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:

@@ -86,6 +86,7 @@ class Recording:
     outputs: list[int] = field(default_factory=list)
     edges: dict[Any, int] = field(default_factory=dict)
     leaves: dict[int, torch.Tensor] = field(default_factory=dict)
+    hooked: list[torch.Tensor] = field(default_factory=list)
     result: Any = None
     torch_outputs: list[torch.Tensor] = field(default_factory=list)
 
@@ -190,6 +191,8 @@ class Recorder(TorchDispatchMode):
         """The autograd edges of results that no later call read; views are left alone, whose node is made on demand."""
         for known in self._known.values():
             t = known.tensor
+            if t._backward_hooks:
+                self.recording.hooked.append(t)
             if not t._is_view() and t.grad_fn is not None:
                 self.recording.edges.setdefault((t.grad_fn, t.output_nr), known.variable)
 

@@ -1,0 +1,155 @@
+"""What is at fault in a backward pass beside PyTorch's rules: custom Functions, their gradients' form, and hooks."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..recorder.hooks import HookNote, described
+from ..recorder.nodes import Node
+from ..recorder.recording import Recording
+from ..result import ATEN, CUSTOM, HOOK, Culprit
+from .local import LocalVerdict
+from .rows import Rows
+
+
+def culprit_of(v: LocalVerdict, node: Node | None) -> Culprit:
+    """Operation and line of a local verdict: for a custom Function, where its backward is written."""
+    j = v.judgement
+    custom = node is not None and node.is_custom
+    where = (backward_of(node) if custom and node is not None else "") or v.where
+    file, line = place(where)
+    called = v.where if where != v.where else ""
+    kind = CUSTOM if custom else ATEN
+    return Culprit(v.operation, file, line, j.entry, j.torch_value, j.reference, "R", called, kind)
+
+
+def backward_of(node: Node) -> str:
+    """file:line of the first line of a custom Function's `backward` (or `vjp`); "" where it is not Python."""
+    function = getattr(type(node.node), "_forward_cls", None)
+    for name in ("backward", "vjp"):
+        method = getattr(function, name, None)
+        code = getattr(inspect.unwrap(method), "__code__", None) if method is not None else None
+        if code is not None and code.co_filename != torch.autograd.function.__file__:
+            return f"{code.co_filename}:{code.co_firstlineno}"
+    return ""
+
+
+def place(where: str) -> tuple[str, int]:
+    """file and line of "file:line"; line 0 where there is none."""
+    file, _, line = where.rpartition(":")
+    return (file, int(line)) if line.isdigit() else (where, 0)
+
+
+def rows_of_forms(recording: Recording, nodes: Sequence[Node], rows: Rows, dtype: str) -> Culprit | None:
+    """One row for every gradient that a custom Function returned in another shape or a coarser dtype than its argument.
+
+    PyTorch sums a gradient of a larger shape, and casts one of another dtype, without a word. A dtype that loses
+    nothing is a `convention`: PyTorch documents the cast.
+    """
+    culprit = None
+    for node in nodes:
+        for edge, form in node.returned.items():
+            variable = dict(node.inputs).get(edge, -1)
+            if form is None or variable < 0:
+                continue
+            argument = recording.variables[variable]
+            wanted = argument.value.shape, argument.dtype
+            if form == wanted:
+                continue
+            outputs = [recording.variables[v].dtype for _, v in node.outputs]
+            verdict = "mismatch" if form[0] != wanted[0] or _loses(form[1], wanted[1], outputs) else "convention"
+            text = (
+                f"{node.name} returned for its argument {edge} a gradient of {described(form)}; the argument has "
+                f"{described(wanted)}. PyTorch {_made_fit(form, wanted, node)}"
+            )
+            calls = [recording.calls[c].where for c in node.calls if recording.calls[c].where]
+            called = calls[-1] if calls else ""
+            rows.add(
+                operation=node.name,
+                mode="R",
+                quantity="derivative",
+                order=1,
+                wrt=f"form of the gradient, argument {edge}",
+                dtype=dtype,
+                verdict=verdict,
+                z=np.inf if verdict == "mismatch" else 0.0,
+                entry="[]",
+                culprit=node.name if verdict == "mismatch" else None,
+                message=text,
+            )
+            if verdict == "mismatch" and culprit is None:
+                file, line = place(backward_of(node))
+                nothing = float("nan")
+                culprit = Culprit(node.name, file, line, (), nothing, nothing, "R", called, CUSTOM)
+    return culprit
+
+
+def _loses(returned: torch.dtype, wanted: torch.dtype, outputs: Sequence[torch.dtype]) -> bool:
+    """Whether a cast from `returned` to `wanted` finds fewer digits, or fewer parts, than the Function worked with."""
+    if not (returned.is_floating_point or returned.is_complex):
+        return True
+    coarsest = max([torch.finfo(d).eps for d in (wanted, *outputs) if d.is_floating_point or d.is_complex])
+    return returned.is_complex != wanted.is_complex or torch.finfo(returned).eps > coarsest
+
+
+def _made_fit(form: Any, wanted: Any, node: Node) -> str:
+    if node.raised or not node.ran:
+        return "refuses it"
+    summed = "summed it" if form[0] != wanted[0] else ""
+    cast = "cast it" if form[1] != wanted[1] else ""
+    return " and ".join(p for p in (summed, cast) if p) + " without a word"
+
+
+def rows_of_hooks(notes: Sequence[HookNote], rows: Rows, dtype: str) -> Culprit | None:
+    """One row for every hook that changed a gradient: the greatest change, with both numbers."""
+    culprit: Culprit | None = None
+    for function, where in dict.fromkeys((n.function, n.where) for n in notes):
+        those = [n for n in notes if (n.function, n.where) == (function, where)]
+        worst = max(those, key=_change)
+        entry, after, before = _numbers(worst)
+        text = f"a {worst.kind} changed {len(those)} gradient{'s' if len(those) > 1 else ''}"
+        if not worst.same_form:
+            text += f": it was given {described(worst.given)} and returned {described(worst.returned)}"
+        file, line = place(where)
+        error = abs(after - before)
+        rows.add(
+            operation=f"hook {function}",
+            mode="R",
+            quantity="derivative",
+            order=1,
+            wrt=where,
+            dtype=dtype,
+            verdict="mismatch",
+            z=np.inf,
+            abs_error=error,
+            rel_error=error / abs(before) if before else np.inf,
+            entry=str(list(entry)),
+            torch_value=after,
+            reference_value=before,
+            culprit=f"hook {function}",
+            message=text,
+        )
+        if culprit is None:
+            culprit = Culprit(f"hook {function}", file, line, entry, after, before, kind=HOOK)
+    return culprit
+
+
+def _change(n: HookNote) -> float:
+    """The greatest absolute change; infinite where the form changed or a number became none."""
+    if n.before is None or n.after is None or n.before.shape != n.after.shape:
+        return np.inf
+    return float(np.max(np.nan_to_num(np.abs(n.after - n.before), nan=np.inf), initial=0.0))
+
+
+def _numbers(n: HookNote) -> tuple[tuple[int, ...], float, float]:
+    """The entry that was changed most, with the number after and before; NaN where shapes differ."""
+    if n.before is None or n.after is None or n.before.shape != n.after.shape or not n.before.size:
+        return (), float("nan"), float("nan")
+    change = np.nan_to_num(np.abs(n.after - n.before), nan=np.inf)
+    entry = tuple(int(i) for i in np.unravel_index(int(np.argmax(change)), change.shape))
+    return entry, float(np.real(n.after[entry])), float(np.real(n.before[entry]))
