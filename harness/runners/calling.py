@@ -1,0 +1,87 @@
+"""The callable under check with its arguments: a function of the differentiated tensors alone.
+
+Another callable or another first argument can be put in its place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
+
+from ..judgement.comparing import Subject
+from ..judgement.precisions import entered
+
+
+@dataclass(frozen=True)
+class Calling:
+    """fn with all of its arguments; `positions` of the flat arguments are filled with the tensors that it is called on.
+
+    flat, tree: the arguments (args, kwargs), flattened. precision: as for `entered`.
+    """
+
+    fn: Callable[..., Any]
+    flat: Sequence[Any]
+    tree: TreeSpec
+    positions: Sequence[int]
+    precision: str | None = None
+
+    def __call__(self, *tensors: torch.Tensor) -> Any:
+        filled = list(self.flat)
+        for i, t in zip(self.positions, tensors, strict=True):
+            filled[i] = t
+        args, kwargs = tree_unflatten(filled, self.tree)
+        with entered(self.precision):
+            return self.fn(*args, **kwargs)
+
+    def through(self, fn: Callable[..., Any]) -> Calling:
+        """The same arguments given to another callable."""
+        return replace(self, fn=fn)
+
+    @property
+    def batch(self) -> torch.Tensor | None:
+        """The first argument where it is a tensor with an axis 0, whose entries are samples; else None."""
+        args, _ = tree_unflatten(list(self.flat), self.tree)
+        first = args[0] if args else None
+        return first if isinstance(first, torch.Tensor) and first.dim() > 0 else None
+
+
+def calling_of(subject: Subject) -> Calling:
+    """How the subject calls its callable; one that is a plain function of its inputs is its own callable."""
+    if isinstance(subject.call, Calling):
+        return subject.call
+    flat, tree = tree_flatten((tuple(subject.inputs), {}))
+    return Calling(subject.call, flat, tree, range(len(flat)))
+
+
+def flat_outputs(result: Any) -> tuple[torch.Tensor, ...]:
+    """The floating and complex tensors of a result, in order."""
+    tensors = [t for t in tree_flatten(result)[0] if isinstance(t, torch.Tensor)]
+    return tuple(t for t in tensors if t.is_floating_point() or t.is_complex())
+
+
+def functional(subject: Subject, calling: Calling | None = None) -> Callable[..., tuple[torch.Tensor, ...]]:
+    """The subject as a function of all of its leaves, inputs then parameters.
+
+    Buffers are copied inside, so that a transform may let the module write its running statistics.
+    """
+    calling = calling or calling_of(subject)
+    module, count = subject.module, len(subject.inputs)
+    if module is None:
+        return lambda *tensors: flat_outputs(calling(*tensors))
+    known = {id(p): name for name, p in module.named_parameters()}
+    names = [known[id(p)] for p in subject.parameters]
+
+    def of_leaves(*tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        values: dict[str, torch.Tensor] = dict(zip(names, tensors[count:], strict=True))
+        values |= {name: b.clone() for name, b in module.named_buffers()}
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            return torch.func.functional_call(module, values, args, kwargs)
+
+        return flat_outputs(calling.through(call)(*tensors[:count]))
+
+    return of_leaves

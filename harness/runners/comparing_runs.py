@@ -1,0 +1,316 @@
+"""One runner, one mode: what it gives for the subject against the witness's reading of the eager run, as rows."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from ...reference_engine.errors import EngineError
+from ...reference_engine.reverse import reverse
+from ..errors import TheirsRaised
+from ..judgement.comparing import (
+    Found,
+    Subject,
+    _coarsest,
+    _not_compared,
+    _same_numbers,
+    compare_forward_modes,
+    compare_reverse,
+    cotangents,
+    record,
+)
+from ..judgement.conventions import follow, within
+from ..judgement.judging import REAL_PART, Judgement, Question, judge, worst
+from ..judgement.localising import suspects
+from ..judgement.modes import reference
+from ..judgement.one_sided import hold_against_one_sided
+from ..judgement.plans import started
+from ..judgement.precisions import kept
+from ..judgement.rows import Rows
+from ..recorder.preserving import BACKWARD, random_state, random_states, set_random_states, untouched
+from ..recorder.recording import Recording, to_numpy
+from ..recorder.witnessing import Witnessed
+from ..result import CHECKPOINT, COMPILER, END_TO_END, Culprit
+from .asking import ask
+from .compiling import draws_as_eager, missing_compiler
+from .derivatives import Answers, Tensors
+from .expressible import COMPILED, PER_SAMPLE, reason_against, refusal
+from .per_sample import ask_per_sample, samples_of
+from .quotients import held_against_quotients
+
+OTHER_DRAWS = "under torch.func PyTorch drew other random numbers than the recorded eager run"
+OWN_DRAWS = "inductor draws random numbers of its own; torch._inductor.config.fallback_random = True makes them eager's"
+NO_GRADIENT = "PyTorch has no gradient here (None)"
+
+
+@dataclass
+class _Read:
+    """The eager run of the subject, or of one sample of it, as the witness reads it, and what is asked of it."""
+
+    subject: Subject
+    recording: Recording
+    seen: Witnessed
+    wrt: list[int]
+    c: Tensors
+    t: Tensors
+    s: Tensors
+
+    @property
+    def outputs(self) -> list[int]:
+        """The recorded variables of the floating outputs."""
+        recording = self.recording
+        pairs = zip(recording.outputs, recording.torch_outputs, strict=True)
+        return [v for v, y in pairs if y.is_floating_point() or y.is_complex()]
+
+    @property
+    def used(self) -> list[int]:
+        """Positions of the leaves that the run used, each recorded variable once."""
+        return [i for i, v in enumerate(self.wrt) if v >= 0 and v not in self.wrt[:i]]
+
+
+def compare_with(runner: str, subject: Subject, rows: Rows, mode: str) -> Found:
+    """Compare the derivative of `subject` in `mode`, run by `runner`, with the witness; one or more rows are added.
+
+    A mode that the runner cannot express is one `unsupported` row. Where the runner alone is wrong, it is the culprit.
+    Raises TheirsRaised where the eager run itself raises.
+    """
+    if runner == "autograd":
+        return compare_reverse(subject, rows) if mode == "R" else compare_forward_modes(subject, rows, mode)
+    common = {"mode": mode, "runner": runner, "quantity": "derivative", "order": len(mode), "dtype": subject.dtype}
+    start, found = time.perf_counter(), Found()
+
+    def unsupported(text: str, **missing: str) -> Found:
+        found.unsupported.update(missing or {f"{runner} in mode {mode}": text})
+        rows.add(**common, verdict="unsupported", message=text, seconds=time.perf_counter() - start)
+        found.verdict = "unsupported"
+        return found
+
+    reason = reason_against(runner, mode) or (missing_compiler() if runner in COMPILED else None)
+    if reason is not None:
+        return unsupported(reason)
+    parts: list[Subject] | str = samples_of(subject) if runner in PER_SAMPLE else [subject]
+    if isinstance(parts, str):
+        return unsupported(parts)
+    reads = [_read(part, mode, i) for i, part in enumerate(parts)]
+    found.recording, found.seen = reads[0].recording, reads[0].seen
+    for read in reads:
+        refused = _refused(read, mode)
+        if refused is not None:
+            return unsupported(refused[1], **dict([refused]))
+    draws = any(read.recording.draws for read in reads)
+    if draws and runner in COMPILED and not draws_as_eager():
+        if runner == "compile" and mode == "R":
+            return held_against_quotients(subject, reads[0].c, rows, found, common, OWN_DRAWS)
+        return unsupported(OWN_DRAWS)
+    begin = random_states()
+    outputs: Tensors | None = None
+    try:
+        with random_state(), untouched(subject.module):
+            set_random_states(begin)
+            if runner in PER_SAMPLE:
+                c, t, s = ([getattr(read, name) for read in reads] for name in "cts")
+                answers = ask_per_sample(runner, subject, c, t, s, mode)
+            else:
+                read = reads[0]
+                whole, outputs = ask(runner, subject, read.c, read.t, read.s, mode, _backward_draws_anew(subject.seed))
+                answers = [whole]
+    except Exception as error:
+        told = refusal(error)
+        if told is not None:
+            return unsupported(told)
+        found.verdict, text = "raised", TheirsRaised(error).text
+        rows.add(**common, verdict="raised", message=text, seconds=time.perf_counter() - start)
+        return found
+    floating = [y for y in reads[0].recording.torch_outputs if y.is_floating_point() or y.is_complex()]
+    if draws and runner == "func" and (outputs is None or not _same_numbers(outputs, floating)):
+        return unsupported(OTHER_DRAWS)
+    try:
+        if outputs is not None and mode == "R":
+            _judge_values(reads[0], outputs, rows, found, {**common, "quantity": "value", "order": 0})
+        _judge_derivatives(reads, answers, mode, rows, found, common, start, runner in PER_SAMPLE)
+    except EngineError as error:
+        return unsupported(str(error))
+    if found.culprit is not None:
+        _blame(runner, parts, mode, rows, found, begin)
+    found.verdict = worst([r["verdict"] for r in rows.rows if r["runner"] == runner and r["mode"] == mode])
+    return found
+
+
+def _read(subject: Subject, mode: str, number: int) -> _Read:
+    """Record the subject eagerly and draw what it is asked with; `number` tells samples apart."""
+    recording, seen, wrt = record(subject, cut_no_grad="R" in mode)
+    c = tuple(g for g in cotangents(recording.torch_outputs, subject.seed + number) if g is not None)
+    relied = [name for followed in seen.followed.values() for name in followed]
+    generator = torch.Generator().manual_seed(subject.seed + 1 + number)
+
+    def direction(x: torch.Tensor) -> torch.Tensor:
+        drawn = torch.randn(x.shape, generator=generator, dtype=torch.float64)
+        return within(drawn, x.detach(), relied).to(x.device, x.dtype)
+
+    t, s = (tuple(direction(x) for x in subject.leaves) for _ in "ts")
+    return _Read(subject, recording, seen, wrt, c, t, s)
+
+
+def _refused(read: _Read, mode: str) -> tuple[str, str] | None:
+    """What keeps the witness from an answer, by name, and why; None if nothing does."""
+    missing = read.seen.missing
+    if missing:
+        return next(iter(missing)), "; ".join(sorted(set(missing.values())))
+    if mode == "R":
+        return None
+    places = [i for i, y in enumerate(read.recording.torch_outputs) if y.is_floating_point() or y.is_complex()]
+    return _not_compared(read.subject, read.recording, read.seen, mode, places)
+
+
+def _backward_draws_anew(seed: int) -> Callable[[], None]:
+    """What a backward pass draws is not what the forward pass drew, unless whoever recomputes it takes care of that."""
+
+    def reseed() -> None:
+        torch.manual_seed(seed ^ BACKWARD)
+        np.random.seed((seed ^ BACKWARD) % 2**32)
+        random.seed(seed ^ BACKWARD)
+
+    return reseed
+
+
+def _dtype(read: _Read) -> str:
+    held = _coarsest(read.subject, read.recording, read.seen)
+    return REAL_PART.get(held, held)
+
+
+def _numbers(read: _Read, tensors: Sequence[torch.Tensor]) -> list[Any]:
+    return [to_numpy(tensors[i]) for i in read.used]
+
+
+def _question(read: _Read, mode: str) -> tuple[Any, Question]:
+    """The witness's program of the run, and its side of the question; unlike the local judge it starts from the inputs
+    alone, since a runner computes the values in between anew.
+    """
+    program = read.seen.program([read.wrt[i] for i in read.used], read.outputs)
+    x, t, s = (_numbers(read, tensors) for tensors in (read.subject.leaves, read.t, read.s))
+    c = [to_numpy(g) for g in read.c]
+    if mode == "R":
+        places, run = list(range(len(x))), kept(read.seen)
+
+        def side(lossy: bool) -> Any:
+            derive = lambda p, **k: reverse(p, places, lossy=lossy, **k)  # noqa: E731
+            return started(program, f"runner {lossy} {len(x)}", derive, [*x, *c], None, run)
+
+        plan, given = side(False)
+        question = Question(plan, given, [], _dtype(read), lambda: side(True))
+    else:
+        question = reference(program, x, c, t, s, mode)
+        question.dtype = _dtype(read)
+    question.seed = read.subject.seed
+    question.input_is_nan = any(np.isnan(a).any() for a in x)
+    question.outside_domain = any(np.isnan(read.recording.variables[v].value).any() for v in read.outputs)
+    return program, question
+
+
+def _judge_one(read: _Read, answers: Answers, mode: str) -> list[tuple[str, Judgement]]:
+    """The judgement of each answer of one run, by name."""
+    program, question = _question(read, mode)
+    leaves = read.subject.leaves
+    if mode in ("F", "FF"):
+        names = [f"output {i}" for i in range(len(read.c))]
+        pairs = [(a, tuple(g.shape)) for a, g in zip(answers, read.c, strict=True)]
+    else:
+        names = [read.subject.names[i] for i in read.used]
+        pairs = [(answers[i], tuple(leaves[i].shape)) for i in read.used]
+    question.answers = [np.zeros(shape) if a is None else to_numpy(a) for a, shape in pairs]
+    judged = judge(question)
+    relied = [name for followed in read.seen.followed.values() for name in followed]
+    if not relied:
+        x, t, c = _numbers(read, leaves), _numbers(read, read.t), [to_numpy(g) for g in read.c]
+        hold_against_one_sided(judged, question, program, x, c if mode == "R" else [], t, mode, read.seen.values)
+    for j, (a, _) in zip(judged, pairs, strict=True):
+        follow(j, relied)
+        if a is None and j.verdict == "mismatch":
+            j.note = NO_GRADIENT
+    return list(zip(names, judged, strict=True))
+
+
+def _judge_derivatives(
+    reads: list[_Read],
+    answers: list[Answers],
+    mode: str,
+    rows: Rows,
+    found: Found,
+    common: dict[str, Any],
+    start: float,
+    per_sample: bool,
+) -> None:
+    """One row per leaf (per output in modes F and FF); of several samples the worst speaks, its number leads the
+    entry.
+    """
+    judged: dict[str, list[Judgement]] = {}
+    for read, of_sample in zip(reads, answers, strict=True):
+        for name, j in _judge_one(read, of_sample, mode):
+            judged.setdefault(name, []).append(j)
+    for name, js in judged.items():
+        verdict = worst([j.verdict for j in js])
+        sample = max((i for i, j in enumerate(js) if j.verdict == verdict), key=lambda i: np.nan_to_num(js[i].z))
+        j = js[sample]
+        if per_sample:
+            j.entry = (sample, *j.entry)
+        rows.judged(j, **{**common, "dtype": _dtype(reads[sample])}, wrt=name, seconds=time.perf_counter() - start)
+        if j.verdict == "mismatch" and found.culprit is None:
+            _accuse(found, j, mode, sample)
+
+
+def _judge_values(read: _Read, outputs: Tensors, rows: Rows, found: Found, common: dict[str, Any]) -> None:
+    """One row per output: its value against the witness's."""
+    program = read.seen.program([read.wrt[i] for i in read.used], read.outputs)
+    x = _numbers(read, read.subject.leaves)
+    plan, given = started(program, f"runner value {len(x)}", lambda p, **k: p, x, None, kept(read.seen))
+    nan = any(np.isnan(a).any() for a in x)
+    answers = [to_numpy(y) for y in outputs]
+    question = Question(plan, given, answers, _dtype(read), None, nan, read.subject.seed, True)
+    for i, j in enumerate(judge(question)):
+        rows.judged(j, **{**common, "dtype": _dtype(read)}, wrt=f"output {i}")
+        if j.verdict == "mismatch" and found.culprit is None:
+            _accuse(found, j, common["mode"], 0)
+
+
+def _accuse(found: Found, j: Judgement, mode: str, sample: int) -> None:
+    found.culprit = Culprit("end to end", "", 0, j.entry, j.torch_value, j.reference, mode, kind=END_TO_END)
+    found.call = sample
+
+
+def _blame(runner: str, parts: list[Subject], mode: str, rows: Rows, found: Found, begin: tuple[Any, Any, Any]) -> None:
+    """Name the runner where the same derivative without it agrees; else the operation that is wrong without it too."""
+    assert found.culprit is not None
+    plain, was = Rows("eager"), found.culprit
+    subject = parts[found.call or 0]
+    with random_state():
+        set_random_states(begin)
+        eager = compare_with("autograd", subject, plain, mode)
+    if any(r["verdict"] == "mismatch" for r in plain.rows):
+        operation = eager.culprit.operation if eager.culprit is not None else was.operation
+        kind = eager.culprit.kind if eager.culprit is not None else was.kind
+        if mode != "R" and eager.recording is not None and eager.seen is not None:
+            call = next((c for c, *_ in suspects(eager.recording, eager.seen, mode, subject.seed)), None)
+            operation = operation if call is None else call.qualified
+    else:
+        operation, kind = runner, _kind(runner)
+    if eager.culprit is not None and operation != runner:
+        found.culprit = eager.culprit
+    if operation == runner:
+        numbers = was.entry, was.torch_value, was.reference_value
+        found.culprit = Culprit(runner, "", 0, *numbers, mode, kind=kind)
+    for r in rows.rows:
+        if r["runner"] == runner and r["mode"] == mode and r["verdict"] == "mismatch":
+            r["culprit"] = operation
+
+
+def _kind(runner: str) -> str:
+    """The kind of fault of a runner that alone is wrong."""
+    if runner in COMPILED:
+        return COMPILER
+    return CHECKPOINT if runner.startswith("checkpoint") else END_TO_END

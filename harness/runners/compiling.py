@@ -1,0 +1,106 @@
+"""torch.compile beside the caller's own use of it: their configuration, nothing of theirs reset, compiled for certain.
+
+Dynamo keeps compiled code on the code object of the function, at most `recompile_limit` versions of it, and runs the
+function uncompiled beyond that. Each callable is therefore compiled under a code object of its own. What is compiled is
+not kept on disk where the caller named no folder for it: a graph that was compiled with a fault planted must not come
+back without it, or the other way round.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import tempfile
+import types
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+import torch
+
+from .expressible import NotExpressible
+
+FOLDER = "TORCHINDUCTOR_CACHE_DIR"
+
+
+def missing_compiler() -> str | None:
+    """Why inductor cannot compile here, in its own way of looking for a C++ compiler; None if it can."""
+    from torch._inductor.cpp_builder import get_cpp_compiler
+    from torch._inductor.exc import InvalidCxxCompiler
+
+    try:
+        with apart():
+            get_cpp_compiler()
+    except InvalidCxxCompiler as error:
+        return f"torch.compile needs a C++ compiler, and there is none here ({' '.join(str(error).split())})"
+    return None
+
+
+def draws_as_eager() -> bool:
+    """Whether the caller has configured inductor to draw the random numbers that eager code draws."""
+    from torch._inductor import config
+
+    return bool(config.fallback_random)
+
+
+@contextmanager
+def apart() -> Iterator[None]:
+    """Within it, compiled code is kept in a folder of this process, and no compiled graph is looked up on disk.
+
+    Where the caller named a folder for it (in the environment), their folder and settings stay as they are.
+    """
+    from torch._functorch import config as functorch
+    from torch._inductor import config as inductor
+    from torch._inductor.runtime.cache_dir_utils import default_cache_dir
+
+    before = os.environ.get(FOLDER)  # torch writes its default there when it first looks for it
+    if before not in (None, "", default_cache_dir()):
+        yield
+        return
+    os.environ[FOLDER] = _folder()
+    try:
+        with inductor.patch(fx_graph_cache=False), functorch.patch(enable_autograd_cache=False):
+            yield
+    finally:
+        if before is None:
+            os.environ.pop(FOLDER, None)
+        else:
+            os.environ[FOLDER] = before
+
+
+@cache
+def _folder() -> str:
+    """A temporary folder that lasts as long as the process: headers compiled into it are used again."""
+    folder = tempfile.mkdtemp(prefix="gradwitness-inductor-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+class Compiled:
+    """`fn` under torch.compile; calling it raises NotExpressible where dynamo compiled nothing and ran it as it is."""
+
+    def __init__(self, fn: Callable[..., Any]) -> None:
+        self.fn = torch.compile(_under_its_own_code(fn))
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        from torch._dynamo.utils import counters
+
+        before = counters["frames"]["ok"]
+        result = self.fn(*args, **kwargs)
+        if not self.compiled and counters["frames"]["ok"] == before:
+            raise NotExpressible("torch.compile compiled nothing of it and ran it as it is")
+        self.compiled = True
+        return result
+
+    compiled = False
+
+
+def _under_its_own_code(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that calls `fn`, with a code object that nothing else has."""
+
+    def run(*args: Any, **kwargs: Any) -> Any:
+        return fn(*args, **kwargs)
+
+    return types.FunctionType(run.__code__.replace(), run.__globals__, run.__name__, None, run.__closure__)

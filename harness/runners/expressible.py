@@ -1,0 +1,72 @@
+"""Which mode strings a runner can express, and why not the others: by what it is, or by what PyTorch refuses."""
+
+from __future__ import annotations
+
+import torch
+
+RUNNERS = (
+    "autograd",
+    "func",
+    "vmap",
+    "compile",
+    "compile_grad",
+    "compile_jvp",
+    "compile_vmap_grad",
+    "checkpoint",
+    "checkpoint_reentrant",
+    "save_on_cpu",
+    "create_graph",
+)
+COMPILED = ("compile", "compile_grad", "compile_jvp", "compile_vmap_grad")
+PER_SAMPLE = ("vmap", "compile_vmap_grad")
+
+NO_FORWARD_OUTSIDE = "it compiles torch.func.jvp of the callable, so the outermost derivative is F"
+NO_REVERSE_OUTSIDE = "it compiles torch.func.grad of the callable, so the outermost derivative is R"
+DETACHED = (
+    "the reentrant checkpoint runs its backward pass on detached copies and has no forward rule, so it has first "
+    "reverse derivatives alone"
+)
+NO_REVERSE = "create_graph is an option of the reverse mode, and this mode has none"
+
+# What PyTorch says where a transform, the compiler or a custom Function does not offer a derivative at all. Any other
+# exception is a failure, not a limit.
+REFUSALS = (
+    "does not currently support double backward",
+    "compiled with non-empty donated buffers",
+    "must implement the jvp function",
+    "must override the setup_context",
+    "don't yet support saved tensor hooks",
+    "would mutate a captured Tensor",
+    "does not have vmap support",
+    "Batching rule not implemented",
+    "vmap: ",
+    "Trying to use forward AD with",
+    "Nested forward mode AD is not supported",
+    "that does not support it because it has not been implemented yet",
+    "is not supported within torch.func transforms",
+)
+
+
+class NotExpressible(Exception):
+    """The runner ran, and what it ran was not what its name says; the text says why."""
+
+
+def reason_against(runner: str, mode: str) -> str | None:
+    """Why `runner` has no `mode` by its nature; None if it may have it."""
+    outermost = mode[0]
+    if runner in ("compile_grad", "compile_vmap_grad") and outermost != "R":
+        return NO_REVERSE_OUTSIDE
+    if runner == "compile_jvp" and outermost != "F":
+        return NO_FORWARD_OUTSIDE
+    if runner == "checkpoint_reentrant" and mode != "R":
+        return DETACHED
+    if runner == "create_graph" and "R" not in mode:
+        return NO_REVERSE
+    return None
+
+
+def refusal(error: BaseException) -> str | None:
+    """PyTorch's own words, on one line, where an exception says that a derivative is not offered; else None."""
+    text = " ".join(str(error).split())
+    told = isinstance(error, NotExpressible | torch._dynamo.exc.Unsupported) or any(r in text for r in REFUSALS)
+    return text[:300] if told else None

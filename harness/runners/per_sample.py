@@ -1,0 +1,75 @@
+"""Per-sample derivatives: torch.vmap over axis 0 of the first input; each sample is a subject for the witness."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from ..judgement.comparing import Subject
+from .calling import Calling, calling_of, functional
+from .compiling import Compiled, apart
+from .derivatives import Answers, Tensors, by_transforms
+
+NO_BATCH = "vmap maps over axis 0 of the first input, and the first input is no tensor with an axis"
+EMPTY = "vmap maps over axis 0 of the first input, which has no entries"
+
+
+def samples_of(subject: Subject) -> list[Subject] | str:
+    """One subject per sample, or why there is none."""
+    calling = calling_of(subject)
+    batch = calling.batch
+    if batch is None:
+        return NO_BATCH
+    if not len(batch):
+        return EMPTY
+    made = []
+    for i in range(len(batch)):
+        x = batch[i].detach().clone(memory_format=torch.preserve_format)
+        flat = [x, *calling.flat[1:]]
+        leaves = list(subject.inputs)
+        if 0 in calling.positions:
+            leaves[0] = x.requires_grad_()
+        made.append(replace(subject, call=replace(calling, flat=flat), inputs=leaves))
+    return made
+
+
+def ask_per_sample(
+    runner: str,
+    subject: Subject,
+    c: Sequence[Tensors],
+    t: Sequence[Tensors],
+    s: Sequence[Tensors],
+    mode: str,
+) -> list[Answers]:
+    """The answers for every sample, from one run over the batch. c, t, s: one tuple of tensors per sample."""
+    calling = calling_of(subject)
+    batch = calling.batch
+    assert batch is not None
+    first = 0 in calling.positions
+
+    def one(x: torch.Tensor, others: Tensors, c: Tensors, t: Tensors, s: Tensors) -> Tensors:
+        leaves = (x, *others) if first else others
+        of = _with_first(subject, calling, x)
+        return by_transforms(functional(subject, of), leaves, c, t, s, mode)
+
+    mapped: Callable[..., Any] = torch.vmap(one, in_dims=(0, None, 0, 0, 0))
+    others = tuple(p.detach() for p in subject.leaves[1 if first else 0 :])
+    given = (batch.detach(), others, *(_stacked(part) for part in (c, t, s)))
+    if runner == "vmap":
+        answers = mapped(*given)
+    else:
+        with apart():
+            answers = Compiled(mapped)(*given)
+    return [[a[i] for a in answers] for i in range(len(batch))]
+
+
+def _with_first(subject: Subject, calling: Calling, x: torch.Tensor) -> Calling:
+    del subject
+    return replace(calling, flat=[x, *calling.flat[1:]])
+
+
+def _stacked(parts: Sequence[Tensors]) -> Tensors:
+    return tuple(torch.stack(tensors) for tensors in zip(*parts, strict=True))
