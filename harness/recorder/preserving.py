@@ -1,8 +1,9 @@
-"""Leave no trace: parameters, buffers, .grad, train flags and random state are put back bit for bit."""
+"""Leave no trace: a module, its tensors and their gradients, hooks and random state are put back bit for bit."""
 
 from __future__ import annotations
 
 import random
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -23,14 +24,17 @@ def random_state() -> Iterator[None]:
         set_random_states(before)
 
 
-def random_states() -> tuple[Any, Any, Any]:
-    """The random states of torch, NumPy and Python."""
-    return torch.get_rng_state(), np.random.get_state(), random.getstate()
+def random_states() -> tuple[Any, ...]:
+    """The random states of torch, NumPy and Python, and of the GPUs where they are in use."""
+    devices = torch.cuda.get_rng_state_all() if torch.cuda.is_available() and torch.cuda.is_initialized() else None
+    return torch.get_rng_state(), np.random.get_state(), random.getstate(), devices
 
 
-def set_random_states(states: tuple[Any, Any, Any]) -> None:
+def set_random_states(states: tuple[Any, ...]) -> None:
     """Go on from these random states."""
     torch.set_rng_state(states[0])
+    if states[3] is not None:
+        torch.cuda.set_rng_state_all(states[3])
     np.random.set_state(states[1])
     random.setstate(states[2])
 
@@ -47,39 +51,117 @@ def random_state_of_backward(seed: int) -> Iterator[None]:
 
 @contextmanager
 def untouched(module: torch.nn.Module | None) -> Iterator[None]:
-    """Put a module back: values of parameters and buffers, which tensors they are, .grad, requires_grad and train
-    flags.
+    """Put a module and its parts back: values of tensors, which tensors they are, .grad, requires_grad, hooks, train
+    flags, plain attributes, and what a lazy module was before its first call.
     """
     if module is None:
         yield
         return
-    parts = list(module.modules())
-    registered = [(m, dict(m._parameters), dict(m._buffers), m.training) for m in parts]
-    tensors = {id(t): t for m in parts for t in (*m._parameters.values(), *m._buffers.values()) if t is not None}
-    saved: list[tuple[torch.Tensor, torch.Tensor, Any, Any, bool]] = [
-        (t, t.detach().clone(), t.grad, None if t.grad is None else t.grad.detach().clone(), t.requires_grad)
-        for t in tensors.values()
-    ]
+    parts = [_Part(m) for m in module.modules()]
+    tensors = {id(t): t for part in parts for t in part.tensors()}
+    kept = [_Kept(t) for t in tensors.values()]
     try:
         yield
     finally:
-        with torch.no_grad():
-            for m, parameters, buffers, training in registered:
-                m._parameters.clear()
-                m._parameters.update(parameters)
-                m._buffers.clear()
-                m._buffers.update(buffers)
-                m.training = training
-            for t, value, grad, grad_value, requires_grad in saved:
-                if not _same_bits(t.detach(), value):
-                    # through .data: the version must not change, a recorded graph may have saved running statistics
-                    t.data.copy_(value)
-                if t.is_leaf and t.requires_grad != requires_grad:
-                    t.requires_grad_(requires_grad)
-                if t.is_leaf:
-                    t.grad = grad
-                if grad is not None and not _same_bits(grad.detach(), grad_value):
-                    grad.detach().copy_(grad_value)
+        with torch.inference_mode(False), torch.no_grad():
+            for part in parts:
+                part.put_back()
+            for k in kept:
+                k.put_back()
+
+
+class _Part:
+    """One module as it was: its class, its attributes, and the contents of those that are containers."""
+
+    def __init__(self, module: torch.nn.Module) -> None:
+        self.module, self.kind, self.training = module, type(module), module.training
+        self.attributes = dict(module.__dict__)
+        self.contents = [(v, _contents(v)) for v in self.attributes.values() if type(v) in CONTAINERS]
+
+    def tensors(self) -> list[torch.Tensor]:
+        """Parameters, buffers, and tensors that are plain attributes."""
+        m = self.module
+        found = (*m._parameters.values(), *m._buffers.values(), *self.attributes.values())
+        return [t for t in found if isinstance(t, torch.Tensor)]
+
+    def put_back(self) -> None:
+        """Attributes and contents that differ are replaced by those that were there."""
+        now = self.module.__dict__
+        if type(self.module) is not self.kind:  # a lazy module becomes another at its first call
+            self.module.__class__ = self.kind
+        for key in [k for k in now if k not in self.attributes]:
+            del now[key]
+        for key, value in self.attributes.items():
+            if key not in now or now[key] is not value:
+                now[key] = value
+        for container, before in self.contents:
+            if not _same_items(_contents(container), before):
+                container.clear()
+                container.extend(before) if isinstance(container, list) else container.update(before)
+        if self.module.training != self.training:
+            self.module.training = self.training
+
+
+CONTAINERS = (dict, OrderedDict, list, set)
+
+
+def _contents(container: Any) -> Any:
+    """A shallow copy."""
+    return dict(container) if isinstance(container, dict) else type(container)(container)
+
+
+def _same_items(a: Any, b: Any) -> bool:
+    """Whether two shallow copies hold the same objects, in the same order where there is one."""
+    if isinstance(a, dict):
+        return list(a) == list(b) and all(a[k] is b[k] for k in a)
+    if isinstance(a, set):
+        return bool(a == b)
+    return len(a) == len(b) and all(x is y for x, y in zip(a, b, strict=True))
+
+
+class _Kept:
+    """One tensor as it was: its numbers, its gradient, whether it asks for one, and its hooks."""
+
+    def __init__(self, t: torch.Tensor) -> None:
+        self.tensor, self.requires_grad = t, t.requires_grad
+        self.is_lazy = torch.nn.parameter.is_lazy(t)
+        self.kind = type(t)
+        self.value = None if self.is_lazy else t.detach().clone()
+        self.grad: Any = t.grad if t.is_leaf else None
+        self.grad_value = None if self.grad is None else self.grad.detach().clone()
+        self.hooks = [(name, h, None if h is None else dict(h)) for name in HOOKS for h in (getattr(t, name, None),)]
+
+    def put_back(self) -> None:
+        """Numbers that differ are written back without a new version: a recorded graph may have saved them."""
+        t = self.tensor
+        if self.value is None:
+            if not torch.nn.parameter.is_lazy(t):
+                t.data = torch.empty(0, dtype=t.dtype, device=t.device)
+                t.__class__ = self.kind
+        elif t.shape != self.value.shape or t.dtype != self.value.dtype:
+            t.data = self.value
+        elif not _same_bits(t.detach(), self.value):
+            t.data.copy_(self.value)
+        if t.is_leaf and t.requires_grad != self.requires_grad:
+            t.requires_grad_(self.requires_grad)
+        if t.is_leaf and t.grad is not self.grad:
+            t.grad = self.grad
+        if (
+            self.grad is not None
+            and self.grad_value is not None
+            and not _same_bits(self.grad.detach(), self.grad_value)
+        ):
+            self.grad.detach().copy_(self.grad_value)
+        for name, hooks, before in self.hooks:
+            now = getattr(t, name, None)
+            if now is not hooks:
+                setattr(t, name, hooks)
+            if hooks is not None and before is not None and not _same_items(dict(hooks), before):
+                hooks.clear()
+                hooks.update(before)
+
+
+HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
 
 
 def _same_bits(a: torch.Tensor, b: torch.Tensor) -> bool:
