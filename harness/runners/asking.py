@@ -15,6 +15,8 @@ from .compiling import Compiled, apart
 from .derivatives import Answers, Tensors, by_backward, by_tape, by_transforms
 from .expressible import COMPILED, NotExpressible
 
+PLAIN = "plain"  # no runner of its own: the tape alone, for what a runner is held against
+
 
 def ask(
     runner: str,
@@ -149,5 +151,6 @@ _ASK: dict[str, Any] = {
     "checkpoint": _taped(_checkpointed),
     "checkpoint_reentrant": _reentrant,
     "save_on_cpu": _taped(_saved_on_cpu),
+    PLAIN: _taped(lambda calling: calling),
     "create_graph": _taped(lambda calling: calling, create_graph=True),
 }

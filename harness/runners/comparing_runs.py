@@ -27,7 +27,6 @@ from ..judgement.comparing import (
 )
 from ..judgement.conventions import follow, within
 from ..judgement.judging import REAL_PART, Judgement, Question, judge, worst
-from ..judgement.localising import suspects
 from ..judgement.modes import reference
 from ..judgement.one_sided import hold_against_one_sided
 from ..judgement.plans import started
@@ -36,17 +35,21 @@ from ..judgement.rows import Rows
 from ..recorder.preserving import BACKWARD, random_state, random_states, set_random_states, untouched
 from ..recorder.recording import Recording, to_numpy
 from ..recorder.witnessing import Witnessed
-from ..result import CHECKPOINT, COMPILER, END_TO_END, Culprit
-from .asking import ask
+from ..result import END_TO_END, Culprit
+from .asking import PLAIN, ask
+from .blaming import eager_culprit, has_custom_functions, name_culprit
 from .compiling import draws_as_eager, missing_compiler
 from .derivatives import Answers, Tensors
-from .expressible import COMPILED, PER_SAMPLE, reason_against, refusal
+from .expressible import COMPILED, EAGER, PER_SAMPLE, reason_against, refusal
 from .per_sample import ask_per_sample, samples_of
 from .quotients import held_against_quotients
 
 OTHER_DRAWS = "under torch.func PyTorch drew other random numbers than the recorded eager run"
 OWN_DRAWS = "inductor draws random numbers of its own; torch._inductor.config.fallback_random = True makes them eager's"
 NO_GRADIENT = "PyTorch has no gradient here (None)"
+OTHER_RULE = (
+    "a custom Function's own rule gives {0:.6g} in the eager run, and this runner gives {1:.6g}: it drops that rule"
+)
 
 
 @dataclass
@@ -133,11 +136,16 @@ def compare_with(runner: str, subject: Subject, rows: Rows, mode: str) -> Found:
     try:
         if outputs is not None and mode == "R":
             _judge_values(reads[0], outputs, rows, found, {**common, "quantity": "value", "order": 0})
-        _judge_derivatives(reads, answers, mode, rows, found, common, start, runner in PER_SAMPLE)
+        judged = [_judge_one(read, given, mode) for read, given in zip(reads, answers, strict=True)]
+        dropped = False
+        if runner not in EAGER:
+            pairs = zip(reads, judged, strict=True)
+            dropped = any([_drops_a_rule(read, of_sample, mode, begin) for read, of_sample in pairs])
+        _write_derivatives(reads, judged, mode, rows, found, common, start, runner in PER_SAMPLE)
     except EngineError as error:
         return unsupported(str(error))
     if found.culprit is not None:
-        _blame(runner, parts, mode, rows, found, begin)
+        name_culprit(runner, None if dropped else eager_culprit(parts[found.call or 0], mode, begin), rows, found)
     found.verdict = worst([r["verdict"] for r in rows.rows if r["runner"] == runner and r["mode"] == mode])
     return found
 
@@ -236,9 +244,29 @@ def _judge_one(read: _Read, answers: Answers, mode: str) -> list[tuple[str, Judg
     return list(zip(names, judged, strict=True))
 
 
-def _judge_derivatives(
+def _drops_a_rule(read: _Read, judged: list[tuple[str, Judgement]], mode: str, begin: tuple[Any, Any, Any]) -> bool:
+    """A custom Function may state another derivative than that of its forward. A runner that has the latter where the
+    eager run has the former has dropped the Function's rule: a mismatch, though the witness agrees.
+    """
+    if not has_custom_functions(read.recording):
+        return False
+    dropped = False
+    with random_state(), untouched(read.subject.module):
+        set_random_states(begin)
+        eager, _ = ask("func" if mode == "FF" else PLAIN, read.subject, read.c, read.t, read.s, mode, lambda: None)
+    for (_, j), (_, other) in zip(judged, _judge_one(read, eager, mode), strict=True):
+        if j.verdict in ("agree", "convention") and other.verdict == "mismatch":
+            dropped = True
+            j.verdict, j.z, j.entry = "mismatch", other.z, other.entry
+            j.abs_error, j.rel_error = other.abs_error, other.rel_error
+            j.note = OTHER_RULE.format(other.torch_value, other.reference)
+            j.torch_value = j.reference = other.reference
+    return dropped
+
+
+def _write_derivatives(
     reads: list[_Read],
-    answers: list[Answers],
+    judgements: list[list[tuple[str, Judgement]]],
     mode: str,
     rows: Rows,
     found: Found,
@@ -250,8 +278,8 @@ def _judge_derivatives(
     entry.
     """
     judged: dict[str, list[Judgement]] = {}
-    for read, of_sample in zip(reads, answers, strict=True):
-        for name, j in _judge_one(read, of_sample, mode):
+    for of_sample in judgements:
+        for name, j in of_sample:
             judged.setdefault(name, []).append(j)
     for name, js in judged.items():
         verdict = worst([j.verdict for j in js])
@@ -281,36 +309,3 @@ def _judge_values(read: _Read, outputs: Tensors, rows: Rows, found: Found, commo
 def _accuse(found: Found, j: Judgement, mode: str, sample: int) -> None:
     found.culprit = Culprit("end to end", "", 0, j.entry, j.torch_value, j.reference, mode, kind=END_TO_END)
     found.call = sample
-
-
-def _blame(runner: str, parts: list[Subject], mode: str, rows: Rows, found: Found, begin: tuple[Any, Any, Any]) -> None:
-    """Name the runner where the same derivative without it agrees; else the operation that is wrong without it too."""
-    assert found.culprit is not None
-    plain, was = Rows("eager"), found.culprit
-    subject = parts[found.call or 0]
-    with random_state():
-        set_random_states(begin)
-        eager = compare_with("autograd", subject, plain, mode)
-    if any(r["verdict"] == "mismatch" for r in plain.rows):
-        operation = eager.culprit.operation if eager.culprit is not None else was.operation
-        kind = eager.culprit.kind if eager.culprit is not None else was.kind
-        if mode != "R" and eager.recording is not None and eager.seen is not None:
-            call = next((c for c, *_ in suspects(eager.recording, eager.seen, mode, subject.seed)), None)
-            operation = operation if call is None else call.qualified
-    else:
-        operation, kind = runner, _kind(runner)
-    if eager.culprit is not None and operation != runner:
-        found.culprit = eager.culprit
-    if operation == runner:
-        numbers = was.entry, was.torch_value, was.reference_value
-        found.culprit = Culprit(runner, "", 0, *numbers, mode, kind=kind)
-    for r in rows.rows:
-        if r["runner"] == runner and r["mode"] == mode and r["verdict"] == "mismatch":
-            r["culprit"] = operation
-
-
-def _kind(runner: str) -> str:
-    """The kind of fault of a runner that alone is wrong."""
-    if runner in COMPILED:
-        return COMPILER
-    return CHECKPOINT if runner.startswith("checkpoint") else END_TO_END

@@ -18,6 +18,8 @@ RUNNERS = (
     "create_graph",
 )
 COMPILED = ("compile", "compile_grad", "compile_jvp", "compile_vmap_grad")
+# These run the eager code of a custom Function itself: whatever rule it has, they follow.
+EAGER = ("checkpoint", "checkpoint_reentrant", "save_on_cpu", "create_graph")
 PER_SAMPLE = ("vmap", "compile_vmap_grad")
 
 NO_FORWARD_OUTSIDE = "it compiles torch.func.jvp of the callable, so the outermost derivative is F"

@@ -1,0 +1,48 @@
+"""Who is to blame for a wrong answer of a runner: the runner where the eager run is right, else what is wrong there."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from ..judgement.comparing import Found, Subject, compare_forward_modes, compare_reverse
+from ..judgement.localising import suspects
+from ..judgement.rows import Rows
+from ..recorder.preserving import random_state, set_random_states
+from ..recorder.recording import Recording
+from ..result import CHECKPOINT, COMPILER, END_TO_END, Culprit
+from .expressible import COMPILED
+
+
+def has_custom_functions(recording: Recording) -> bool:
+    """Whether custom autograd Functions took part in the run."""
+    return any(isinstance(node, torch.autograd.function.BackwardCFunction) for node, _ in recording.edges)
+
+
+def eager_culprit(subject: Subject, mode: str, begin: tuple[Any, Any, Any]) -> Culprit | None:
+    """What is wrong with the same derivative run eagerly, by operation where one is wrong on its own; None if it
+    agrees.
+    """
+    rows = Rows("eager")
+    with random_state():
+        set_random_states(begin)
+        found = compare_reverse(subject, rows) if mode == "R" else compare_forward_modes(subject, rows, mode)
+        if found.culprit is None or not any(r["verdict"] == "mismatch" for r in rows.rows):
+            return None
+        if mode == "R" or found.recording is None or found.seen is None:
+            return found.culprit
+        wrong = next((call for call, *_ in suspects(found.recording, found.seen, mode, subject.seed)), None)
+    return found.culprit if wrong is None else replace(found.culprit, operation=wrong.qualified)
+
+
+def name_culprit(runner: str, eager: Culprit | None, rows: Rows, found: Found) -> None:
+    """Put the culprit into `found` and into the runner's rows that are a mismatch in its mode."""
+    was = found.culprit
+    assert was is not None
+    kind = COMPILER if runner in COMPILED else CHECKPOINT if runner.startswith("checkpoint") else END_TO_END
+    found.culprit = replace(was, operation=runner, kind=kind) if eager is None else eager
+    for r in rows.rows:
+        if r["runner"] == runner and r["mode"] == was.mode and r["verdict"] == "mismatch":
+            r["culprit"] = found.culprit.operation
