@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from .arbitration.refereeing import Ruling, referee
     from .checking import assert_gradients, check
     from .errors import CaseError, GradientMismatch, HarnessError, UnsupportedOperation, UsageError
+    from .extending import Registration, register_lowering
     from .recorder.recording import capture
     from .result import CheckResult, Culprit
 
@@ -16,6 +17,7 @@ __all__ = [
     "Culprit",
     "GradientMismatch",
     "HarnessError",
+    "Registration",
     "Ruling",
     "UnsupportedOperation",
     "UsageError",
@@ -23,12 +25,14 @@ __all__ = [
     "capture",
     "check",
     "referee",
+    "register_lowering",
 ]
 
 _HOME = {
     **dict.fromkeys(("assert_gradients", "check"), "checking"),
     **dict.fromkeys(("CaseError", "GradientMismatch", "HarnessError", "UnsupportedOperation", "UsageError"), "errors"),
     **dict.fromkeys(("CheckResult", "Culprit"), "result"),
+    **dict.fromkeys(("Registration", "register_lowering"), "extending"),
     **dict.fromkeys(("Ruling", "referee"), "arbitration.refereeing"),
     "capture": "recorder.recording",
 }
@@ -38,3 +42,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f".{_HOME[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -12,6 +12,7 @@ import torch
 from ..recorder.hooks import HookNote, described
 from ..recorder.nodes import Node
 from ..recorder.recording import Recording
+from ..recorder.registered import registered_code
 from ..result import ATEN, CUSTOM, HOOK, Culprit
 from .local import LocalVerdict
 from .rows import Rows
@@ -29,7 +30,11 @@ def culprit_of(v: LocalVerdict, node: Node | None) -> Culprit:
 
 
 def backward_of(node: Node) -> str:
-    """file:line of the first line of a custom Function's `backward` (or `vjp`); "" where it is not Python."""
+    """file:line of the first line of a custom Function's `backward` (or `vjp`), or of the one registered for a custom
+    operator; "" where it is not Python.
+    """
+    if (code := registered_code(node.node)) is not None:
+        return f"{code.co_filename}:{code.co_firstlineno}"
     function = getattr(type(node.node), "_forward_cls", None)
     for name in ("backward", "vjp"):
         method = getattr(function, name, None)

@@ -94,6 +94,16 @@ def functional_name(name: str) -> str:
     return name[:-1] if name.endswith("_") and not name.endswith("__") else name
 
 
+def is_lowered(name: str) -> bool:
+    """Whether exactly this name has an entry."""
+    return name in _TABLE
+
+
+def withdraw(name: str) -> None:
+    """Take an entry out of the table, if it is there."""
+    _TABLE.pop(name, None)
+
+
 def find(name: str, overload: str) -> Lowering | None:
     """The lowering of an operation, or None. The exact overload wins over the bare name."""
     base = functional_name(name)

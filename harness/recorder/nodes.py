@@ -12,6 +12,7 @@ import torch
 
 from .hooks import HookNote, Shown, noted_hooks, shown
 from .recording import Recording, to_numpy
+from .registered import operator_name
 from .witnessing import behind
 
 VIEW_NODES = ("CopySlices", "AsStridedBackward")
@@ -71,7 +72,7 @@ def nodes_of(recording: Recording) -> list[Node]:
         outs = outputs.get(node, [])
         first = node._sequence_nr() - (1 if "CopySlices" in node.name() else 0)
         calls = sorted(behind(recording, [v for _, v in outs], {v for _, v in inputs}, first))
-        found.append(Node(node, node.name(), outs, inputs, calls))
+        found.append(Node(node, operator_name(node) or node.name(), outs, inputs, calls))
     return found
 
 
