@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,25 +10,23 @@ from itertools import product
 from typing import Any
 
 import torch
-from torch.utils._pytree import tree_flatten
 
 from ..reports.schema import frame_from_rows
 from .configuration import LEFT_OUT, in_effect
 from .errors import GradientMismatch, TheirsRaised, UnsupportedOperation, UsageError
 from .evidence.known import load, match
 from .evidence.own_issues import name_own
-from .judgement.comparing import Found, Subject
+from .judgement.comparing import Found
 from .judgement.judging import worst
 from .judgement.localising import suspects
 from .judgement.modes import accepted_mode
 from .judgement.precisions import DTYPES
 from .judgement.rows import Rows
 from .recorder.preserving import random_state, untouched
+from .recorder.reachable import as_module, name_of
 from .result import CheckResult, Culprit
 from .runners import RUNNERS, compare_with
-from .runners.calling import Calling
-
-WHOLE_STORAGE = 1 << 26  # bytes; a view of a storage of at most this size keeps its surroundings
+from .subjects import converted, initialised, subject_of
 
 
 def check(
@@ -82,14 +79,14 @@ def check(
             f"check: fn is a {type(fn).__name__}; accepted is a callable on tensors or an nn.Module. Pass the "
             f"function, not its result."
         )
-    module = fn if isinstance(fn, torch.nn.Module) else None
-    rows = Rows(getattr(fn, "__qualname__", type(fn).__name__), source="user", seed=seed)
+    rows = Rows(name_of(fn), source="user", seed=seed)
+    called, module = as_module(fn)
     unsupported: dict[str, str] = {}
     culprit: Culprit | None = None
     exception: BaseException | None = None
     for dtype in dtypes or (None,):
-        with _gradients_on(), random_state(), untouched(module), _converted(module, dtype):
-            subject = _subject(fn, module, inputs, kwargs or {}, wrt, dtype, seed)
+        with _gradients_on(), random_state(), untouched(module), _ready(called, module, inputs, kwargs or {}, dtype):
+            subject = subject_of(called, module, inputs, kwargs or {}, wrt, dtype, seed)
             for mode, runner in product(modes, runners):
                 start = time.perf_counter()
                 try:
@@ -171,6 +168,17 @@ def _gradients_on() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def _ready(
+    fn: Callable[..., Any], module: torch.nn.Module | None, inputs: Any, kwargs: Mapping[str, Any], dtype: str | None
+) -> Iterator[None]:
+    """A module whose lazy parameters have shapes, in the precision that was asked for."""
+    with torch.jit.optimized_execution(False):  # what a script runs is then recorded call by call
+        initialised(fn, module, inputs, kwargs)
+        with converted(module, dtype):
+            yield
+
+
 def _alone(found: Found, mode: str, seed: int, rows: Rows) -> Culprit | None:
     """The operation that is wrong on its own in a mode other than R; the mode's rows are given its name."""
     if found.recording is None or found.seen is None:
@@ -196,135 +204,3 @@ def _name_known(rows: Rows) -> None:
             issue = match(issues, names, r["mode"], r["runner"], r.get("dtype", ""), r["verdict"], r.get("torch_value"))
             if issue is not None:
                 r["known"] = issue.reference
-
-
-class _converted:
-    """Within it, a module's floating parameters and buffers have another dtype; `untouched` puts theirs back."""
-
-    def __init__(self, module: torch.nn.Module | None, dtype: str | None) -> None:
-        self.module, self.dtype = module, dtype
-
-    def __enter__(self) -> None:
-        if self.module is None or self.dtype is None:
-            return
-        target = DTYPES[self.dtype]
-        made: dict[int, torch.Tensor] = {}
-        for m in self.module.modules():
-            for table in (m._parameters, m._buffers):
-                for name, t in table.items():
-                    if t is None or not t.is_floating_point() or t.dtype == target:
-                        continue
-                    if id(t) not in made:
-                        copy = t.detach().to(target)
-                        made[id(t)] = (
-                            torch.nn.Parameter(copy, t.requires_grad) if isinstance(t, torch.nn.Parameter) else copy
-                        )
-                    table[name] = made[id(t)]  # type: ignore[assignment]
-
-    def __exit__(self, *_: Any) -> None:
-        """`untouched` around us puts the original tensors back."""
-
-
-def _subject(
-    fn: Callable[..., Any],
-    module: torch.nn.Module | None,
-    inputs: Any,
-    kwargs: Mapping[str, Any],
-    wrt: Sequence[int | str] | None,
-    dtype: str | None,
-    seed: int,
-) -> Subject:
-    """What is differentiated: leaves made of the floating inputs and the module's parameters, and a function of these
-    alone.
-    """
-    args = inputs if isinstance(inputs, tuple) else (inputs,)
-    flat, tree = tree_flatten((args, dict(kwargs)))
-    positions = [
-        i for i, a in enumerate(flat) if isinstance(a, torch.Tensor) and (a.is_floating_point() or a.is_complex())
-    ]
-    names = _names(fn, module, args, kwargs)
-    parameters = [] if module is None else [(n, p) for n, p in module.named_parameters() if p.requires_grad]
-    if wrt is not None:
-        wanted = set(wrt)
-        known = {i for i in range(len(args))} | {n for n, _ in parameters} | set(names)
-        if wanted - known:
-            raise UsageError(
-                f"check: wrt={list(wrt)!r} names {sorted(map(str, wanted - known))}, which are neither positions 0 to "
-                f"{len(args) - 1} nor parameters; accepted are these and {sorted(n for n, _ in parameters)}. Correct "
-                f"wrt."
-            )
-        owner = [k for k, a in enumerate(args) for _ in tree_flatten(a)[0]]
-        positions = [i for i in positions if (i < len(owner) and owner[i] in wanted) or names[i] in wanted]
-        parameters = [(n, p) for n, p in parameters if n in wanted]
-    if not positions and not parameters:
-        raise UsageError(
-            f"check: nothing to differentiate: {len(flat)} arguments of which none is a floating tensor, and no "
-            f"parameter that requires grad; accepted is at least one. "
-            "Pass a floating tensor, or set requires_grad on a parameter."
-        )
-    target = None if dtype is None else DTYPES[dtype]
-    leaves = []
-    for i, a in enumerate(flat):
-        if isinstance(a, torch.Tensor) and a.is_floating_point() and target is not None:
-            flat[i] = a = a.detach().to(target)
-        if i in positions:
-            leaf = leaf_of(a)
-            flat[i] = leaf
-            leaves.append(leaf)
-
-    return Subject(
-        Calling(fn, flat, tree, positions, dtype),
-        leaves,
-        [p for _, p in parameters],
-        [names[i] for i in positions] + [n for n, _ in parameters],
-        module,
-        seed,
-    )
-
-
-def _names(
-    fn: Callable[..., Any], module: torch.nn.Module | None, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> list[str]:
-    """A name for every flat argument: the parameter name of the function where there is one, with a number where it is
-    nested.
-    """
-    try:
-        signature = list(inspect.signature(fn if module is None else module.forward).parameters)
-    except (TypeError, ValueError):
-        signature = []
-    names: list[str] = []
-    for i, a in enumerate(args):
-        base = signature[i] if i < len(signature) else f"input{i}"
-        leaves = tree_flatten(a)[0]
-        names += [base] if len(leaves) == 1 else [f"{base}[{k}]" for k in range(len(leaves))]
-    for key, a in kwargs.items():
-        leaves = tree_flatten(a)[0]
-        names += [key] if len(leaves) == 1 else [f"{key}[{k}]" for k in range(len(leaves))]
-    return names
-
-
-def leaf_of(t: torch.Tensor) -> torch.Tensor:
-    """A leaf with the numbers, strides and memory format of `t`, apart from it where no two entries share memory."""
-    source = t.detach()
-    if t.layout == torch.strided and 0 < t.numel() * t.element_size() < t.untyped_storage().nbytes() <= WHOLE_STORAGE:
-        whole = t.detach().clone().set_(t.untyped_storage().clone())  # type: ignore[call-overload]
-        return whole.as_strided(t.shape, t.stride(), t.storage_offset()).detach().requires_grad_()
-    if _is_dense(source):
-        copy = torch.empty_strided(source.shape, source.stride(), dtype=source.dtype, device=source.device)
-        copy.copy_(source)
-        return copy.requires_grad_()
-    return source.requires_grad_()
-
-
-def _is_dense(t: torch.Tensor) -> bool:
-    """Whether strides visit every place exactly once, so that a copy with the same strides holds the same entries."""
-    if t.layout != torch.strided:
-        return False
-    expected = 1
-    for size, stride in sorted(zip(t.shape, t.stride(), strict=True), key=lambda p: (p[1], p[0])):
-        if size == 1:
-            continue
-        if stride != expected:
-            return False
-        expected *= size
-    return True

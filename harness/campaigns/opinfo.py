@@ -73,6 +73,6 @@ def _subject(entry: Entry, sample: Any, seed: int) -> Subject:
 
 
 def _leaf(t: torch.Tensor) -> torch.Tensor:
-    from ..checking import leaf_of
+    from ..recorder.copies import leaf_of
 
     return leaf_of(t)

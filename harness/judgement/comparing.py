@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils._pytree import tree_flatten
 
 from ...reference_engine.errors import EngineError
 from ...reference_engine.evaluate import Plan
 from ...reference_engine.reverse import reverse
 from ..errors import TheirsRaised, UsageError
 from ..recorder.hooks import HookNote
+from ..recorder.nested import tensors_in
 from ..recorder.nodes import Node, nodes_of, run_backward
 from ..recorder.preserving import random_state, random_state_of_backward, random_states, set_random_states, untouched
 from ..recorder.recording import Recording, capture, to_numpy
@@ -42,7 +42,8 @@ PRECISION = ("float64", "float32", "bfloat16", "float16")
 @dataclass
 class Subject:
     """A function of leaves: `call(*inputs)`; `parameters` are leaves it closes over. names: one per input, then one per
-    parameter.
+    parameter. thorough: the callable is a user's, so that cut graphs and runs that differ are looked for. asked: per
+    leaf, whether the user has it require a gradient.
     """
 
     call: Callable[..., Any]
@@ -51,6 +52,8 @@ class Subject:
     names: list[str]
     module: torch.nn.Module | None = None
     seed: int = 0
+    thorough: bool = False
+    asked: Sequence[bool] = ()
 
     @property
     def leaves(self) -> list[torch.Tensor]:
@@ -85,11 +88,17 @@ def record(subject: Subject, *, cut_no_grad: bool = True) -> tuple[Recording, Wi
     outputs = [t for t in recording.torch_outputs if t.is_floating_point() or t.is_complex()]
     if not outputs:
         raise UsageError(
-            f"check: the callable returned {type(recording.result).__name__} without a floating tensor; accepted are "
+            f"check: the callable returned {_returned(recording)} without a floating tensor; accepted are "
             f"tensors, alone or nested in tuples, lists, dictionaries. Return the loss or the outputs."
         )
     wrt = [leaves.get(id(t), -1) for t in subject.leaves]
     return recording, witness(recording, [v for v in dict.fromkeys(wrt) if v >= 0], cut_no_grad=cut_no_grad), wrt
+
+
+def _returned(recording: Recording) -> str:
+    """The type of the result, and the dtypes of its tensors."""
+    dtypes = sorted({str(t.dtype).removeprefix("torch.") for t in recording.torch_outputs})
+    return type(recording.result).__name__ + (f" of {', '.join(dtypes)}" if dtypes else "")
 
 
 def cotangents(outputs: Sequence[torch.Tensor], seed: int) -> list[torch.Tensor | None]:
@@ -308,7 +317,7 @@ def compare_forward_modes(subject: Subject, rows: Rows, mode: str) -> Found:
 
     def flat(*tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
         set_random_states(begin)  # each run draws as the recorded one, and a backward pass after it goes on from there
-        result = [t for t in tree_flatten(_with_parameters(subject, tensors))[0] if isinstance(t, torch.Tensor)]
+        result = tensors_in(_with_parameters(subject, tensors))
         last[:] = [tuple(result[i] for i in wanted)]
         return last[0]
 

@@ -18,6 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
 
 from .geometry import Geometry, are_apart, positions
+from .nested import tensors_in
 
 _TORCH = os.path.dirname(torch.__file__) + os.sep
 _MODULES = os.path.join(_TORCH, "nn", "modules") + os.sep
@@ -358,11 +359,11 @@ def capture(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Recording:
     """
     recorder = Recorder()
     recording = recorder.recording
-    given = [a for a in tree_flatten((args, kwargs))[0] if isinstance(a, torch.Tensor)]
+    given = tensors_in((args, kwargs))
     recording.inputs = [recorder.read(t) for t in given]
     with recorder:
         recording.result = fn(*args, **kwargs)
-    recording.torch_outputs = [t for t in tree_flatten(recording.result)[0] if isinstance(t, torch.Tensor)]
+    recording.torch_outputs = tensors_in(recording.result)
     recording.outputs = [recorder.read(t) for t in recording.torch_outputs]
     recorder.note_edges()
     return recording

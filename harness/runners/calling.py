@@ -5,35 +5,47 @@ Another callable or another first argument can be put in its place.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
 from ..judgement.comparing import Subject
 from ..judgement.precisions import entered
+from ..recorder.copies import fresh
+from ..recorder.nested import Nest, flatten, tensors_in, unflatten
 
 
 @dataclass(frozen=True)
 class Calling:
-    """fn with all of its arguments; `positions` of the flat arguments are filled with the tensors that it is called on.
+    """fn with all of its arguments; `positions` of the flat ones are filled with the tensors that it is called on.
 
-    flat, tree: the arguments (args, kwargs), flattened. precision: as for `entered`.
+    flat, tree: the arguments (args, kwargs), flattened. precision: as for `entered`. same: positions that hold the
+    tensor of another position too. copied: positions whose tensor is copied first, for a callable that writes into it.
+    Every other tensor is copied for each call.
     """
 
     fn: Callable[..., Any]
     flat: Sequence[Any]
-    tree: TreeSpec
+    tree: Nest
     positions: Sequence[int]
     precision: str | None = None
+    same: Mapping[int, int] = field(default_factory=dict)
+    copied: Sequence[int] = ()
 
     def __call__(self, *tensors: torch.Tensor) -> Any:
-        filled = list(self.flat)
+        filled: dict[int, Any] = dict(enumerate(self.flat))
         for i, t in zip(self.positions, tensors, strict=True):
-            filled[i] = t
-        args, kwargs = tree_unflatten(filled, self.tree)
+            filled[i] = t.clone(memory_format=torch.preserve_format) if i in self.copied else t
+        others = {id(a): a for i, a in filled.items() if i not in self.positions and isinstance(a, torch.Tensor)}
+        copies = {key: fresh(a) for key, a in others.items()}
+        for i, a in filled.items():
+            if i in self.same:
+                filled[i] = filled[self.same[i]]
+            elif i not in self.positions:
+                filled[i] = copies.get(id(a), a)
+        args, kwargs = unflatten(list(filled.values()), self.tree)
         with entered(self.precision):
             return self.fn(*args, **kwargs)
 
@@ -44,7 +56,7 @@ class Calling:
     @property
     def batch(self) -> torch.Tensor | None:
         """The first argument where it is a tensor with an axis 0, whose entries are samples; else None."""
-        args, _ = tree_unflatten(list(self.flat), self.tree)
+        args, _ = unflatten(self.flat, self.tree)
         first = args[0] if args else None
         return first if isinstance(first, torch.Tensor) and first.dim() > 0 else None
 
@@ -53,14 +65,13 @@ def calling_of(subject: Subject) -> Calling:
     """How the subject calls its callable; one that is a plain function of its inputs is its own callable."""
     if isinstance(subject.call, Calling):
         return subject.call
-    flat, tree = tree_flatten((tuple(subject.inputs), {}))
+    flat, tree = flatten((tuple(subject.inputs), {}))
     return Calling(subject.call, flat, tree, range(len(flat)))
 
 
 def flat_outputs(result: Any) -> tuple[torch.Tensor, ...]:
     """The floating and complex tensors of a result, in order."""
-    tensors = [t for t in tree_flatten(result)[0] if isinstance(t, torch.Tensor)]
-    return tuple(t for t in tensors if t.is_floating_point() or t.is_complex())
+    return tuple(t for t in tensors_in(result) if t.is_floating_point() or t.is_complex())
 
 
 def functional(subject: Subject, calling: Calling | None = None) -> Callable[..., tuple[torch.Tensor, ...]]:
