@@ -112,17 +112,17 @@ def compare_with(runner: str, subject: Subject, rows: Rows, mode: str) -> Found:
             return held_against_quotients(subject, reads[0].c, rows, found, common, OWN_DRAWS)
         return unsupported(OWN_DRAWS)
     begin = random_states()
-    outputs: Tensors | None = None
+    outputs: list[Tensors] | None = None
     try:
         with random_state(), untouched(subject.module):
             set_random_states(begin)
             if runner in PER_SAMPLE:
                 c, t, s = ([getattr(read, name) for read in reads] for name in "cts")
-                answers = ask_per_sample(runner, subject, c, t, s, mode)
+                answers, outputs = ask_per_sample(runner, subject, c, t, s, mode)
             else:
                 read = reads[0]
-                whole, outputs = ask(runner, subject, read.c, read.t, read.s, mode, _backward_draws_anew(subject.seed))
-                answers = [whole]
+                whole, made = ask(runner, subject, read.c, read.t, read.s, mode, _backward_draws_anew(subject.seed))
+                answers, outputs = [whole], None if made is None else [made]
     except Exception as error:
         told = refusal(error)
         if told is not None:
@@ -131,17 +131,19 @@ def compare_with(runner: str, subject: Subject, rows: Rows, mode: str) -> Found:
         rows.add(**common, verdict="raised", message=text, seconds=time.perf_counter() - start)
         return found
     floating = [y for y in reads[0].recording.torch_outputs if y.is_floating_point() or y.is_complex()]
-    if draws and runner == "func" and (outputs is None or not _same_numbers(outputs, floating)):
+    if draws and runner == "func" and (outputs is None or not _same_numbers(outputs[0], floating)):
         return unsupported(OTHER_DRAWS)
     try:
         if outputs is not None and mode == "R":
-            _judge_values(reads[0], outputs, rows, found, {**common, "quantity": "value", "order": 0})
+            of_outputs = [_judge_values(read, y) for read, y in zip(reads, outputs, strict=True)]
+            _write(reads, of_outputs, rows, found, {**common, "quantity": "value", "order": 0}, runner in PER_SAMPLE)
         judged = [_judge_one(read, given, mode) for read, given in zip(reads, answers, strict=True)]
         dropped = False
         if runner not in EAGER:
             pairs = zip(reads, judged, strict=True)
             dropped = any([_drops_a_rule(read, of_sample, mode, begin) for read, of_sample in pairs])
-        _write_derivatives(reads, judged, mode, rows, found, common, start, runner in PER_SAMPLE)
+        _write(reads, judged, rows, found, common, runner in PER_SAMPLE)
+        rows.rows[-1]["seconds"] = time.perf_counter() - start
     except EngineError as error:
         return unsupported(str(error))
     if found.culprit is not None:
@@ -264,19 +266,15 @@ def _drops_a_rule(read: _Read, judged: list[tuple[str, Judgement]], mode: str, b
     return dropped
 
 
-def _write_derivatives(
+def _write(
     reads: list[_Read],
     judgements: list[list[tuple[str, Judgement]]],
-    mode: str,
     rows: Rows,
     found: Found,
     common: dict[str, Any],
-    start: float,
     per_sample: bool,
 ) -> None:
-    """One row per leaf (per output in modes F and FF); of several samples the worst speaks, its number leads the
-    entry.
-    """
+    """One row per leaf, or per output; of several samples the worst speaks, its number leads the entry."""
     judged: dict[str, list[Judgement]] = {}
     for of_sample in judgements:
         for name, j in of_sample:
@@ -287,23 +285,20 @@ def _write_derivatives(
         j = js[sample]
         if per_sample:
             j.entry = (sample, *j.entry)
-        rows.judged(j, **{**common, "dtype": _dtype(reads[sample])}, wrt=name, seconds=time.perf_counter() - start)
+        rows.judged(j, **{**common, "dtype": _dtype(reads[sample])}, wrt=name)
         if j.verdict == "mismatch" and found.culprit is None:
-            _accuse(found, j, mode, sample)
+            _accuse(found, j, common["mode"], sample)
 
 
-def _judge_values(read: _Read, outputs: Tensors, rows: Rows, found: Found, common: dict[str, Any]) -> None:
-    """One row per output: its value against the witness's."""
+def _judge_values(read: _Read, outputs: Tensors) -> list[tuple[str, Judgement]]:
+    """The judgement of each output of one run, by name: its value against the witness's."""
     program = read.seen.program([read.wrt[i] for i in read.used], read.outputs)
     x = _numbers(read, read.subject.leaves)
     plan, given = started(program, f"runner value {len(x)}", lambda p, **k: p, x, None, kept(read.seen))
     nan = any(np.isnan(a).any() for a in x)
     answers = [to_numpy(y) for y in outputs]
     question = Question(plan, given, answers, _dtype(read), None, nan, read.subject.seed, True)
-    for i, j in enumerate(judge(question)):
-        rows.judged(j, **{**common, "dtype": _dtype(read)}, wrt=f"output {i}")
-        if j.verdict == "mismatch" and found.culprit is None:
-            _accuse(found, j, common["mode"], 0)
+    return [(f"output {i}", j) for i, j in enumerate(judge(question))]
 
 
 def _accuse(found: Found, j: Judgement, mode: str, sample: int) -> None:

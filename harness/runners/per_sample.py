@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from ..judgement.comparing import Subject
-from .calling import Calling, calling_of, functional
+from .calling import calling_of, functional
 from .compiling import Compiled, apart
 from .derivatives import Answers, Tensors, by_transforms
 
@@ -43,32 +43,41 @@ def ask_per_sample(
     t: Sequence[Tensors],
     s: Sequence[Tensors],
     mode: str,
-) -> list[Answers]:
-    """The answers for every sample, from one run over the batch. c, t, s: one tuple of tensors per sample."""
+) -> tuple[list[Answers], list[Tensors] | None]:
+    """The answers for every sample from one run over the batch, and for `vmap` in mode R the outputs of every sample.
+
+    c, t, s: one tuple of tensors per sample.
+    """
     calling = calling_of(subject)
     batch = calling.batch
     assert batch is not None
     first = 0 in calling.positions
 
+    def of(x: torch.Tensor, others: Tensors) -> tuple[Callable[..., Tensors], Tensors]:
+        """The callable at one sample, and its leaves."""
+        whole = replace(calling, flat=[x, *calling.flat[1:]])
+        return functional(subject, whole), (x, *others) if first else others
+
+    def value(x: torch.Tensor, others: Tensors) -> Tensors:
+        fn, leaves = of(x, others)
+        return fn(*leaves)
+
     def one(x: torch.Tensor, others: Tensors, c: Tensors, t: Tensors, s: Tensors) -> Tensors:
-        leaves = (x, *others) if first else others
-        of = _with_first(subject, calling, x)
-        return by_transforms(functional(subject, of), leaves, c, t, s, mode)
+        return by_transforms(*of(x, others), c, t, s, mode)
 
     mapped: Callable[..., Any] = torch.vmap(one, in_dims=(0, None, 0, 0, 0))
     others = tuple(p.detach() for p in subject.leaves[1 if first else 0 :])
     given = (batch.detach(), others, *(_stacked(part) for part in (c, t, s)))
+    outputs = None
     if runner == "vmap":
         answers = mapped(*given)
+        if mode == "R":
+            values = torch.vmap(value, in_dims=(0, None))(batch.detach(), others)
+            outputs = [tuple(y[i] for y in values) for i in range(len(batch))]
     else:
         with apart():
             answers = Compiled(mapped)(*given)
-    return [[a[i] for a in answers] for i in range(len(batch))]
-
-
-def _with_first(subject: Subject, calling: Calling, x: torch.Tensor) -> Calling:
-    del subject
-    return replace(calling, flat=[x, *calling.flat[1:]])
+    return [[a[i] for a in answers] for i in range(len(batch))], outputs
 
 
 def _stacked(parts: Sequence[Tensors]) -> Tensors:

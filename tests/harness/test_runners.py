@@ -1,0 +1,249 @@
+"""Runners without a compiler: each with a right case, a planted fault, and the modes that it cannot express."""
+
+import copy
+import json
+
+import numpy as np
+import pytest
+import torch
+from gradwitness.harness import UsageError, check
+from gradwitness.harness import checking as checking_module
+from gradwitness.harness.evidence.known import KnownIssue
+from gradwitness.harness.judgement.modes import MODES
+from gradwitness.harness.runners import RUNNERS
+
+EAGER = tuple(r for r in RUNNERS if not r.startswith("compile"))
+FACTOR = 1.001  # a planted fault of 1e-3, far above rounding in float64
+
+
+def numbers(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def layer(x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+    return torch.tanh(x @ w).square().sum()
+
+
+def whole(result, runner: str, quantity: str = "derivative"):
+    """The rows of one runner for the callable as a whole."""
+    f = result.frame
+    return f[(f["runner"] == runner) & (f["program"] == "whole") & (f["quantity"] == quantity)]
+
+
+def test_every_runner_agrees_in_every_mode_that_it_can_express_and_has_one_row_for_the_others():
+    result = check(layer, (numbers(3, 4), numbers(4, 2, seed=1)), modes=MODES, runners=EAGER)
+    without = {("checkpoint_reentrant", m) for m in MODES if m != "R"} | {("create_graph", m) for m in ("F", "FF")}
+    for runner in EAGER:
+        rows = whole(result, runner)
+        for mode in MODES:
+            of_mode = rows[rows["mode"] == mode]
+            if (runner, mode) in without:
+                assert list(of_mode["verdict"]) == ["unsupported"] and of_mode["message"].iloc[0]
+            else:
+                assert set(of_mode["verdict"]) == {"agree"}, (runner, mode)
+    assert result.verdict == "unsupported" and result.culprit is None
+
+
+def test_a_runner_that_does_not_exist_is_refused_with_all_that_do():
+    with pytest.raises(UsageError, match="checkpoint_reentrant, save_on_cpu, create_graph"):
+        check(torch.sin, numbers(2), runners=("eager",))
+
+
+class OffSine(torch.autograd.Function):
+    """The sine; its derivative is off."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x.sin()
+
+    @staticmethod
+    def backward(ctx, g):
+        return g * ctx.saved_tensors[0].cos() * FACTOR
+
+
+@pytest.mark.parametrize("runner", ["autograd", "checkpoint", "checkpoint_reentrant", "save_on_cpu", "create_graph"])
+def test_a_wrong_backward_is_found_by_every_runner_of_the_tape_and_the_function_is_named(runner):
+    result = check(lambda x: OffSine.apply(x).sum(), numbers(3), runners=runner)
+    assert result.verdict == "mismatch" and result.culprit.operation == "OffSineBackward"
+    row = whole(result, runner).iloc[0]
+    assert row["verdict"] == "mismatch"
+    assert row["torch_value"] == pytest.approx(FACTOR * row["reference_value"], rel=1e-12)  # a product of two roundings
+
+
+@pytest.mark.parametrize("runner", ["func", "vmap"])
+def test_a_function_without_setup_context_cannot_be_transformed_and_pytorch_says_so(runner):
+    result = check(lambda x: OffSine.apply(x).sum(), numbers(3, 2), runners=runner)
+    assert list(result.frame["verdict"]) == ["unsupported"]
+    assert "setup_context" in result.frame["message"].iloc[0]
+
+
+class WrongUnderTransforms(torch.autograd.Function):
+    """The sine; its forward and its batched rules are off, its backward is right."""
+
+    @staticmethod
+    def forward(x):
+        return x.sin()
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.save_for_backward(inputs[0])
+        ctx.save_for_forward(inputs[0])
+
+    @staticmethod
+    def backward(ctx, g):
+        return g * ctx.saved_tensors[0].cos()
+
+    @staticmethod
+    def jvp(ctx, t):
+        return t * ctx.saved_tensors[0].cos() * FACTOR
+
+    @staticmethod
+    def vmap(info, in_dims, x):
+        return WrongUnderTransforms.apply(x * FACTOR), in_dims[0]
+
+
+def test_a_wrong_forward_rule_is_found_in_mode_f_alone():
+    result = check(lambda x: WrongUnderTransforms.apply(x), numbers(3), modes=("R", "F"), runners="func")
+    rows = whole(result, "func")
+    assert dict(zip(rows["mode"], rows["verdict"], strict=True)) == {"R": "agree", "F": "mismatch"}
+
+
+def test_a_wrong_batching_rule_is_found_by_vmap_which_is_the_culprit():
+    x = numbers(3, 2)
+    result = check(lambda x: WrongUnderTransforms.apply(x).square().sum(), x, runners=("autograd", "vmap"))
+    assert set(whole(result, "autograd")["verdict"]) == {"agree"}
+    assert set(whole(result, "vmap", "value")["verdict"]) == {"mismatch"}
+    row = whole(result, "vmap").iloc[0]
+    assert row["verdict"] == "mismatch" and row["culprit"] == "vmap" and result.culprit.operation == "vmap"
+    at = tuple(json.loads(row["entry"]))
+    assert row["reference_value"] == pytest.approx(float((2 * x[at]).sin()), rel=1e-12)  # d sin²x / dx
+
+
+def test_per_sample_gradients_of_parameters_are_compared_sample_by_sample():
+    model = torch.nn.Linear(4, 2).double()
+    result = check(model, numbers(3, 4), runners="vmap", modes=("R", "F", "RR"))
+    rows = whole(result, "vmap")
+    assert set(rows["verdict"]) == {"agree"}
+    assert set(rows["wrt"][rows["mode"] == "R"]) == {"input", "weight", "bias"}
+    assert all(entry.count(",") == 2 for entry in rows["entry"][rows["wrt"] == "weight"])  # sample, row, column
+
+
+@pytest.mark.parametrize("inputs", [torch.tensor(2.0), torch.empty(0, 3)])
+def test_vmap_needs_a_batch_in_the_first_input(inputs):
+    result = check(lambda x: x.sin().sum(), inputs, runners="vmap")
+    assert list(result.frame["verdict"]) == ["unsupported"] and "axis" in result.frame["message"].iloc[0]
+
+
+def test_vmap_refuses_random_numbers_and_the_refusal_is_the_reason():
+    result = check(lambda x: torch.nn.functional.dropout(x, 0.5), numbers(3, 4), runners="vmap")
+    assert list(result.frame["verdict"]) == ["unsupported"] and "random" in result.frame["message"].iloc[0]
+
+
+def test_vmap_over_the_tokens_of_an_embedding_differentiates_its_table_per_sample():
+    table = torch.nn.Embedding(5, 3).double()
+    result = check(table, torch.tensor([[0, 1], [1, 1], [4, 0]]), runners="vmap")
+    assert list(whole(result, "vmap")["verdict"]) == ["agree"]
+
+
+@pytest.mark.parametrize("runner", ["checkpoint", "checkpoint_reentrant"])
+def test_dropout_under_a_checkpoint_is_drawn_again_alike(runner):
+    model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Dropout(0.5), torch.nn.Linear(8, 1)).double()
+    result = check(model, numbers(3, 4), runners=runner)
+    assert result.verdict == "agree"
+    assert {"0.weight", "2.bias"} <= set(whole(result, runner)["wrt"])
+
+
+def masked_by_numpy(x: torch.Tensor) -> torch.Tensor:
+    """A mask from a generator that no checkpoint puts back."""
+    return (x * torch.from_numpy(np.random.uniform(size=x.shape))).sin().sum()
+
+
+@pytest.mark.parametrize("runner", ["checkpoint", "checkpoint_reentrant"])
+def test_numbers_that_a_checkpoint_draws_anew_are_found_and_the_checkpoint_is_the_culprit(runner):
+    result = check(masked_by_numpy, numbers(4), runners=("autograd", runner))
+    assert set(whole(result, "autograd")["verdict"]) == {"agree"}
+    assert set(whole(result, runner)["culprit"]) == {runner}
+    assert result.culprit.operation == runner and result.culprit.kind == "checkpoint"
+
+
+def test_a_device_copy_that_changes_a_saved_tensor_is_found_and_named(monkeypatch):
+    def scaled():
+        return torch.autograd.graph.saved_tensors_hooks(lambda t: t * FACTOR, lambda t: t)
+
+    monkeypatch.setattr(torch.autograd.graph, "save_on_cpu", scaled)
+    result = check(lambda x: x.square().sum(), numbers(3), runners=("autograd", "save_on_cpu"))
+    assert set(whole(result, "autograd")["verdict"]) == {"agree"}
+    assert set(whole(result, "save_on_cpu")["verdict"]) == {"mismatch"}
+    assert result.culprit.operation == "save_on_cpu"
+
+
+class WrongWithGraph(torch.autograd.Function):
+    """The sine; its derivative is off where a graph of it is made."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x.sin()
+
+    @staticmethod
+    def backward(ctx, g):
+        return g * ctx.saved_tensors[0].cos() * (FACTOR if torch.is_grad_enabled() else 1.0)
+
+
+def test_a_backward_that_is_wrong_only_where_its_graph_is_made_is_found_by_create_graph():
+    result = check(lambda x: WrongWithGraph.apply(x).sum(), numbers(3), runners=("autograd", "create_graph"))
+    assert set(whole(result, "autograd")["verdict"]) == {"agree"}
+    assert list(whole(result, "create_graph")["culprit"]) == ["create_graph"]
+
+
+class Rounded(torch.autograd.Function):
+    """Rounding with the derivative of the identity, as its author means it."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x.round()
+
+    @staticmethod
+    def backward(ctx, g):
+        return g
+
+
+def test_an_intended_other_derivative_is_the_function_s_own_and_not_the_runner_s():
+    result = check(lambda x: Rounded.apply(x).sum(), numbers(3), runners=("checkpoint",))
+    assert result.culprit.operation == "RoundedBackward"
+
+
+def test_batch_norm_in_train_mode_runs_under_transforms_and_checkpoints_and_is_left_as_it_was():
+    model = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.BatchNorm1d(3), torch.nn.Dropout(0.5)).double()
+    model[0].weight.grad = torch.ones(3, 4, dtype=torch.float64)
+    grad, before = model[0].weight.grad, copy.deepcopy(model.state_dict())
+    drawn = torch.get_rng_state()
+    runners = ("func", "checkpoint", "checkpoint_reentrant", "save_on_cpu", "create_graph")
+    result = check(model, numbers(5, 4), runners=runners)
+    assert result.verdict == "agree"
+    assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
+    assert model[0].weight.grad is grad and torch.equal(grad, torch.ones_like(grad))
+    assert model[2].training and torch.equal(drawn, torch.get_rng_state())
+
+
+def test_a_known_issue_of_one_runner_covers_its_rows_alone(monkeypatch):
+    issue = KnownIssue("masks", ("checkpoint",), ("R",), "a mask from NumPy", "drawn anew", runners=("checkpoint",))
+    monkeypatch.setattr(checking_module, "load", lambda: (issue,))
+    result = check(masked_by_numpy, numbers(4), runners=("checkpoint", "checkpoint_reentrant"))
+    assert list(whole(result, "checkpoint")["known"]) == ["masks: drawn anew"]
+    assert whole(result, "checkpoint_reentrant")["known"].isna().all()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_mode_r_of_every_runner_is_compared_in_short_precisions_too(dtype):
+    runners = ("func", "vmap", "checkpoint", "checkpoint_reentrant", "save_on_cpu", "create_graph")
+    result = check(layer, (numbers(3, 4), numbers(4, 2, seed=1)), runners=runners, dtypes=dtype)
+    assert result.verdict == "agree" and set(result.frame["dtype"]) == {dtype}
+
+
+def test_complex_gradients_are_compared_through_every_tape_and_transform():
+    z = torch.complex(numbers(3), numbers(3, seed=1))
+    runners = ("func", "checkpoint", "checkpoint_reentrant", "save_on_cpu", "create_graph")
+    result = check(lambda z: (z * z.conj()).real.sum(), z, runners=runners)
+    assert set(result.frame["verdict"]) <= {"agree", "unsupported"}
