@@ -1,0 +1,195 @@
+"""`register_lowering`: a custom operator judged by its own name and line, and every misuse refused in one sentence."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from gradwitness.harness import UsageError, check, register_lowering
+from gradwitness.harness.lowering import NotCovered, known_operations
+from gradwitness.reference_engine import ops
+from torch import Tensor
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "extending.md").read_text(encoding="utf-8")
+X = torch.tensor([0.5, -1.0, 2.0], dtype=torch.float64)
+
+
+@torch.library.custom_op("gradwitness_tests::cubed", mutates_args=())
+def cubed(x: Tensor, scale: float = 1.0) -> Tensor:
+    return scale * x**3
+
+
+@torch.library.custom_op("gradwitness_tests::both", mutates_args=())
+def both(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    return x * y, x + y, (x > y).long()
+
+
+@torch.library.custom_op("gradwitness_tests::joined", mutates_args=())
+def joined(parts: list[Tensor], *, weight: float) -> Tensor:
+    return weight * torch.stack(parts).sum(0)
+
+
+@torch.library.custom_op("gradwitness_tests::filled", mutates_args=("x",))
+def filled(x: Tensor) -> None:
+    x.fill_(1.0)
+
+
+def keep_inputs(ctx, inputs, output):
+    ctx.save_for_backward(*[a for a in inputs if isinstance(a, Tensor)])
+    ctx.others = [a for a in inputs if not isinstance(a, Tensor)]
+
+
+def slope_of_cubed(ctx, g):
+    return 3 * ctx.others[0] * ctx.saved_tensors[0] ** 2 * g, None
+
+
+def slopes_of_both(ctx, g, h, _):
+    x, y = ctx.saved_tensors
+    return y * g + h, x * g + h
+
+
+def count_parts(ctx, inputs, keyword_only_inputs, output):
+    ctx.count, ctx.weight = len(inputs[0]), keyword_only_inputs["weight"]
+
+
+def slope_of_joined(ctx, g):
+    return [1.5 * ctx.weight * g for _ in range(ctx.count)]  # 1.5 for 1
+
+
+cubed.register_autograd(slope_of_cubed, setup_context=keep_inputs)
+both.register_autograd(slopes_of_both, setup_context=keep_inputs)
+joined.register_autograd(slope_of_joined, setup_context=count_parts)
+
+
+def rule_of_cubed(x, scale):
+    return scale * x**3
+
+
+def rule_of_both(x, y):
+    return x * y, x + y, None
+
+
+def test_the_worked_example_of_the_page_prints_what_the_page_says(tmp_path):
+    code, printed = (re.search(rf"```{kind}\n(.*?)```", PAGE, re.DOTALL).group(1) for kind in ("python", "text"))
+    (tmp_path / "example.py").write_text(code, encoding="utf-8")
+    done = subprocess.run([sys.executable, "example.py"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.replace(f"{tmp_path}/", "") == printed
+
+
+def test_an_operator_is_unsupported_without_a_rule_and_agrees_with_one_until_it_is_taken_back():
+    before = known_operations()
+    assert check(cubed, X).verdict == "unsupported"
+    with register_lowering("gradwitness_tests::cubed", rule_of_cubed):
+        result = check(lambda x: cubed(torch.sin(x), 2.0), X, modes=("R",))
+        assert result.verdict == "agree"
+        assert "gradwitness_tests::cubed.default" in {*result.frame["program"]}
+        assert check(cubed, X).verdict == "agree"  # PyTorch leaves the default of scale out of the call
+    assert check(cubed, X).verdict == "unsupported"
+    assert known_operations() == before
+
+
+def test_a_rule_taken_back_twice_leaves_a_later_one_alone():
+    first = register_lowering("gradwitness_tests::cubed", rule_of_cubed)
+    first.remove()
+    with register_lowering("gradwitness_tests::cubed", rule_of_cubed):
+        first.remove()
+        assert check(cubed, X).verdict == "agree"
+
+
+def test_a_wrong_backward_is_named_with_the_operator_and_the_line_it_is_written_in():
+    with register_lowering("gradwitness_tests::joined", lambda parts, *, weight: weight * sum(parts)):
+        result = check(lambda a, b: joined([a, b], weight=2.0).sum(), (X, X + 1))
+    culprit = result.culprit
+    assert (result.verdict, culprit.operation) == ("mismatch", "gradwitness_tests::joined.default")
+    assert (culprit.file, culprit.line) == (__file__, slope_of_joined.__code__.co_firstlineno)
+    assert (culprit.torch_value, culprit.reference_value) == (3.0, 2.0)  # 1.5 · 2 for 2, each of one rounding or none
+
+
+def test_a_rule_with_another_meaning_is_found_by_its_value():
+    with register_lowering("gradwitness_tests::cubed", lambda x, scale: scale * x**2):
+        result = check(cubed, X)
+    values = result.frame[result.frame["quantity"] == "value"]
+    assert (result.verdict, {*values["verdict"]}) == ("mismatch", {"mismatch"})
+
+
+def test_an_output_without_derivative_is_none_in_the_rule():
+    with register_lowering("gradwitness_tests::both", rule_of_both):
+        assert check(lambda x, y: both(x, y)[:2], (X, 2 * X)).verdict == "agree"
+
+
+def test_a_rule_of_one_overload_is_for_that_overload():
+    with register_lowering("gradwitness_tests::cubed.default", rule_of_cubed):
+        assert check(cubed, X).verdict == "agree"
+
+
+def test_a_rule_that_does_not_cover_its_arguments_says_why():
+    def rule(x, scale):
+        raise NotCovered("scale is not whole")
+
+    with register_lowering("gradwitness_tests::cubed", rule):
+        result = check(cubed, X)
+    assert result.verdict == "unsupported"
+    assert "scale is not whole" in result.explain()
+
+
+REFUSED_NAMES = [
+    ("cubed", "accepted is NAMESPACE::OPERATOR"),
+    ("gradwitness_tests.cubed", "accepted is NAMESPACE::OPERATOR"),
+    ("gradwitness_tests::cubed.", "accepted is NAMESPACE::OPERATOR"),
+    (3, "accepted is NAMESPACE::OPERATOR"),
+    ("gradwitness_tests::cubd", "PyTorch knows no such operator"),
+    ("gradwitness_tests::cubed.Tensor", "its overloads are default"),
+    ("gradwitness_tests::filled", "writes into its arguments"),
+    ("aten::mul", "has a rule already"),
+    ("aten::mul.Tensor", "has a rule already"),
+]
+
+
+@pytest.mark.parametrize(("name", "sentence"), REFUSED_NAMES)
+def test_a_name_that_is_not_accepted_is_refused(name, sentence):
+    with pytest.raises(UsageError, match=re.escape(sentence)):
+        register_lowering(name, rule_of_cubed)
+
+
+def test_a_second_rule_is_refused():
+    with register_lowering("gradwitness_tests::cubed", rule_of_cubed):
+        with pytest.raises(UsageError, match="has a rule already"):
+            register_lowering("gradwitness_tests::cubed", rule_of_cubed)
+
+
+REFUSED_SIGNATURES = [
+    (lambda x: x, r"takes \(x\) .* accepted is \(x, scale\)"),
+    (lambda x, scale, more: x, r"takes \(x, scale, more\) .* accepted is \(x, scale\)"),
+    (None, "fn of .* is a NoneType; accepted is a function"),
+]
+
+
+@pytest.mark.parametrize(("rule", "sentence"), REFUSED_SIGNATURES)
+def test_a_rule_that_cannot_take_the_operators_arguments_is_refused_at_once(rule, sentence):
+    with pytest.raises(UsageError, match=sentence):
+        register_lowering("gradwitness_tests::cubed", rule)
+
+
+def raising(x, scale):
+    return [][1]
+
+
+REFUSED_RESULTS = [
+    (lambda x, scale: torch.ones(3), "returned a torch.Tensor as output 0"),
+    (lambda x, scale: 1.0, "returned a float as output 0"),
+    (lambda x, scale: [x], "returned a list as output 0"),
+    (lambda x, scale: (x, x), "returned 2 results; accepted is 1"),
+    (lambda x, scale: ops.sum(x), r"returned shape \(\) as output 0; PyTorch returned \(3,\)"),
+    (lambda x, scale: torch.sin(x), "raised TypeError: .* accepted is a rule that computes its result with"),
+    (raising, rf"raised IndexError: .* \(test_extending.py, line {raising.__code__.co_firstlineno + 1}\)"),
+]
+
+
+@pytest.mark.parametrize(("rule", "sentence"), REFUSED_RESULTS)
+def test_what_a_rule_may_not_return_is_refused_while_checking(rule, sentence):
+    with register_lowering("gradwitness_tests::cubed", rule):
+        with pytest.raises(UsageError, match=sentence):
+            check(cubed, X)
