@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .errors import DerivativeError
+from .errors import DerivativeError, DtypeError
 from .number_types import FUNCTIONS, choose, divide, is_real, log, number, order, places, power, power_slope, unlike
 
 
@@ -94,6 +94,23 @@ class Dual:
 
     def __rpow__(self, other: Any) -> Dual:
         return Dual(other) ** self
+
+    def __pos__(self) -> Dual:
+        return self
+
+    def __eq__(self, other: Any) -> bool:
+        return bool(self.data == (other.data if isinstance(other, Dual) else other))
+
+    __hash__ = object.__hash__
+
+    def __bool__(self) -> bool:
+        return bool(self.data)
+
+    def __float__(self) -> float:
+        raise DtypeError(
+            f"float: found {self!r}; accepted are plain numbers, since the tangent would be lost. Write x.exp() for "
+            "math.exp(x) and so on, or take x.data."
+        )
 
     def __lt__(self, other: Any) -> bool:
         return bool(order(self) < order(other))

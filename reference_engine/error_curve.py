@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from .aligned import aligned
 from .errors import ParameterError
 from .numerical import CENTRAL_STEP, EPSILON, ONE_SIDED_STEP, RIDDERS_COLUMNS, RIDDERS_SHRINK
 from .registry import Array
@@ -70,6 +71,20 @@ class ErrorCurve:
     exact: float
     exact_digits: str
     methods: tuple[MethodErrors, ...]
+
+    def __str__(self) -> str:
+        head = ("method", "least error", "at step", "slope by the bend", "slope by rounding")
+        lines = [
+            (
+                c.method,
+                f"{c.best_error:.1e}",
+                f"{c.best_step:.1e}",
+                "-" if c.truncation is None else f"{c.truncation.slope:.2f}",
+                "-" if c.rounding is None else f"{c.rounding.slope:.2f}",
+            )
+            for c in self.methods
+        ]
+        return f"exact: {self.exact_digits}\n" + aligned([head, *lines], (16, 11, 9, 17, 17), ("  ",) * 4)
 
     def method(self, name: str) -> MethodErrors:
         """The curve of one method. Raises ParameterError for a method that was not run."""

@@ -6,6 +6,9 @@ step. Each class also inherits from the built-in that a NumPy user would expect.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 
 class EngineError(Exception):
     """Any misuse of the reference engine."""
@@ -21,6 +24,13 @@ class DtypeError(EngineError, TypeError):
 
 class ParameterError(EngineError, ValueError):
     """A static parameter (axis, stride, ...) outside what the operation accepts."""
+
+
+def several(operation: str, name: str, given: Any) -> list[Any]:
+    """`given` as a list. Raises ParameterError where it is one thing and not several."""
+    if not isinstance(given, Iterable) or isinstance(given, str):
+        raise ParameterError(f"{operation}: {name}={given!r}; accepted is a sequence of them. Put it into a list.")
+    return list(given)
 
 
 class DerivativeError(EngineError, ArithmeticError):

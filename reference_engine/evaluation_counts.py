@@ -13,7 +13,7 @@ import numpy as np
 
 from . import ops
 from .counting import Counted
-from .errors import ParameterError
+from .errors import ParameterError, several
 from .numerical import central, one_sided
 from .registry import Array
 from .three_ways import plan_runs
@@ -54,7 +54,7 @@ def evaluation_counts(sizes: Iterable[int] = SIZES, *, full_up_to: int = FULL_UP
     call and one pass: all counted. Raises ParameterError for sizes that are not whole numbers from 1 up, or none.
     Source: Griewank and Walther, Evaluating Derivatives, ch. 3 and 4.
     """
-    sizes = list(sizes)
+    sizes = several("evaluation_counts", "sizes", sizes)
     if not sizes or any(not isinstance(n, int) or isinstance(n, bool) or n < 1 for n in sizes):
         raise ParameterError(
             f"evaluation_counts: sizes={sizes}; accepted are whole numbers from 1 up, at least one. Pass for example "

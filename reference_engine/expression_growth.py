@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .counting import graph_cost
-from .errors import DtypeError, ParameterError
+from .errors import DtypeError, ParameterError, several
 from .scalar import Value
 from .symbolic import tree_nodes, written
 
@@ -132,7 +132,7 @@ def _work(expression: Any) -> int:
 
 
 def _increasing(depths: Iterable[int]) -> list[int]:
-    found = sorted(set(depths))
+    found = sorted(set(several("expression_growth", "depths", depths)))
     if not found or any(not isinstance(d, int) or d < 1 for d in found):
         raise ParameterError(
             f"expression_growth: depths={found}; accepted are whole numbers from 1 up, at least one. Pass for example "

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from . import ops
-from .errors import ParameterError
+from .errors import ParameterError, several
 from .numerical import EPSILON
 from .registry import Array
 from .three_ways import plan_runs
@@ -69,7 +69,7 @@ def jacobian_costs(shapes: Iterable[Sequence[int]] = SHAPES, *, repeats: int = R
     Forward mode pushes one column an input, reverse mode pulls one row an output. Raises ParameterError for sizes that
     are not whole numbers from 1 up, or no shapes. Source: Griewank and Walther, Evaluating Derivatives, ch. 3.
     """
-    pairs = [tuple(shape) for shape in shapes]
+    pairs = [tuple(several("jacobian_costs", "shapes", shape)) for shape in several("jacobian_costs", "shapes", shapes)]
     if not pairs or any(len(p) != 2 or not all(type(k) is int and k >= 1 for k in p) for p in pairs) or repeats < 1:
         raise ParameterError(
             f"jacobian_costs: shapes={pairs}, repeats={repeats}; accepted are pairs (inputs, outputs) of whole numbers "

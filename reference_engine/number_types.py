@@ -36,6 +36,11 @@ def number(x: Any, operation: str) -> Any:
     """
     if x.__class__ is float or x.__class__ is int:
         return x
+    if getattr(x, "requires_grad", False):
+        raise DtypeError(
+            f"{operation}: found a tensor that requires grad; accepted are plain numbers, since the graph behind it "
+            "would be cut without a word. Pass x.item() if that is what you want."
+        )
     if hasattr(x, "item") and getattr(x, "shape", None) == ():  # NumPy's numbers, and tensors of one entry
         x = x.item()
         if hasattr(x, "item"):  # NumPy's long double, which has no shorter item than itself
@@ -45,8 +50,8 @@ def number(x: Any, operation: str) -> Any:
     if isinstance(x, Number) or hasattr(x, "tangent"):
         return x
     raise DtypeError(
-        f"{operation}: found {x!r} of type {type(x).__name__}; accepted is one number: float, int, Fraction, complex, "
-        "mpmath's mpf, or a Dual of these. Take one entry, or convert it."
+        f"{operation}: found {x!r} of type {type(x).__name__}; accepted is one number: float, int, Fraction, "
+        "Decimal, complex, mpmath's mpf, or a Dual of these. Take one entry, or convert it."
     )
 
 
@@ -55,6 +60,13 @@ def order(x: Any) -> Any:
     while hasattr(x, "tangent"):
         x = x.data
     return x.real if isinstance(x, complex) or hasattr(x, "_mpc_") else x
+
+
+def is_zero(x: Any) -> bool:
+    """Whether the number itself is 0, tangents aside."""
+    while hasattr(x, "tangent"):
+        x = x.data
+    return bool(x == 0)
 
 
 def zero_of(x: Any) -> Any:
@@ -131,23 +143,56 @@ def _softplus(x: float) -> float:
     return max(x, 0.0) + math.log1p(math.exp(-abs(x))) if x == x else x
 
 
+def _nan_where_too_large(fn: Callable[[complex], complex]) -> Callable[[complex], complex]:
+    """`fn` of `cmath`, with NaN in place of its OverflowError: a part of it is above the largest float."""
+
+    def function(z: complex) -> complex:
+        try:
+            return fn(z)
+        except (OverflowError, ValueError):
+            return complex(math.nan, math.nan)
+
+    return function
+
+
+def _complex_exp(z: complex) -> complex:
+    """Infinite, in its own direction, where it overflows."""
+    try:
+        return cmath.exp(z)
+    except OverflowError:
+        return complex(math.copysign(math.inf, math.cos(z.imag)), math.inf * math.sin(z.imag) if z.imag else z.imag)
+
+
+def _complex_sigmoid(z: complex) -> complex:
+    return _complex_exp(z) / (1 + _complex_exp(z)) if z.real < 0 else 1 / (1 + _complex_exp(-z))
+
+
+NO_ROUNDING_LEFT = 18.0  # e⁻¹⁸: the third term of log(1 + w) = w - w²/2 + … is below one rounding of the first
+
+
+def _complex_softplus(z: complex) -> complex:
+    """log(1 + e^z), principal branch."""
+    if z.real < -NO_ROUNDING_LEFT:
+        w = cmath.exp(z)
+        return w - w * w / 2
+    if z.real < 700.0:
+        return cmath.log(1 + cmath.exp(z))
+    return complex(z.real, math.remainder(z.imag, 2.0 * math.pi))
+
+
 def _complex_erf(z: complex) -> complex:
     from scipy import special  # both parts to their own last digits, which a complex step needs
 
     return complex(special.erf(z))
 
 
-exp = _by_type("exp", _exp, cmath.exp)
-sin = _by_type("sin", _nan_where_undefined(math.sin), cmath.sin)
-cos = _by_type("cos", _nan_where_undefined(math.cos), cmath.cos)
-tan = _by_type("tan", _nan_where_undefined(math.tan), cmath.tan)
+exp = _by_type("exp", _exp, _complex_exp)
+sin = _by_type("sin", _nan_where_undefined(math.sin), _nan_where_too_large(cmath.sin))
+cos = _by_type("cos", _nan_where_undefined(math.cos), _nan_where_too_large(cmath.cos))
+tan = _by_type("tan", _nan_where_undefined(math.tan), _nan_where_too_large(cmath.tan))
 tanh = _by_type("tanh", math.tanh, cmath.tanh)
-sigmoid = _by_type(
-    "sigmoid", _sigmoid, lambda z: cmath.exp(z) / (1 + cmath.exp(z)) if z.real < 0 else 1 / (1 + cmath.exp(-z))
-)
-softplus = _by_type(
-    "softplus", _softplus, lambda z: cmath.log(1 + cmath.exp(z)) if z.real < 0 else z + cmath.log(1 + cmath.exp(-z))
-)
+sigmoid = _by_type("sigmoid", _sigmoid, _complex_sigmoid)
+softplus = _by_type("softplus", _softplus, _complex_softplus)
 erf = _by_type("erf", math.erf, _complex_erf)
 _log = _by_type("log", math.log, cmath.log)
 _sqrt = _by_type("sqrt", math.sqrt, cmath.sqrt)
@@ -198,7 +243,12 @@ def _erf_slope(x: Any, y: Any) -> Any:
 
 def _sqrt_slope(x: Any, y: Any) -> Any:
     """1/(2√x); inf at 0, where the graph rises vertically."""
-    return zero_of(y) + math.inf if order(y) == 0 else 1 / (2 * y)
+    return zero_of(y) + math.inf if is_zero(y) else 1 / (2 * y)
+
+
+def _tan_slope(x: Any, y: Any) -> Any:
+    """1 + tan² x, and 1/cos² x for a complex number, where the sum may cancel."""
+    return 1 + y * y if is_real(x) else 1 / (cos(x) * cos(x))
 
 
 # At 0 every slope in [-1, 1] of |x| and in [0, 1] of relu is legitimate; ours is 0, the least.
@@ -221,7 +271,7 @@ FUNCTIONS: dict[str, Function] = {
         Function("sqrt", sqrt, _sqrt_slope),
         Function("sin", sin, lambda x, y: cos(x)),
         Function("cos", cos, lambda x, y: -sin(x)),
-        Function("tan", tan, lambda x, y: 1 + y * y),
+        Function("tan", tan, _tan_slope),
         Function("tanh", tanh, _sech_squared),
         Function("sigmoid", sigmoid, lambda x, y: sigmoid(x) * sigmoid(-x)),
         Function("softplus", softplus, lambda x, y: sigmoid(x)),
@@ -266,12 +316,13 @@ def unlike(operation: str, a: Any, b: Any) -> NoReturn:
 
 
 def places(x: Any) -> str:
-    """x to 4 decimal places."""
+    """x to 4 decimal places; very small and very large numbers with an exponent, so that none looks like 0."""
     if hasattr(x, "tangent"):
         return repr(x)
     if isinstance(x, complex) or hasattr(x, "_mpc_"):
         return f"{complex(x):.4f}"
-    return f"{float(x):.4f}"
+    size = abs(float(x))
+    return f"{float(x):.4e}" if 0.0 < size < 5e-5 or 1e16 <= size < math.inf else f"{float(x):.4f}"
 
 
 def power(a: Any, b: Any) -> Any:
@@ -303,8 +354,8 @@ def power(a: Any, b: Any) -> Any:
 
 def power_slope(a: Any, b: Any) -> Any:
     """∂aᵇ/∂a = b aᵇ⁻¹; 0 for b = 0, and inf for a root at 0, where the graph rises vertically."""
-    if order(b) == 0:
+    if is_zero(b):
         return 0
-    if order(a) == 0 and is_real(a) and 0 < order(b) < 1:
+    if is_zero(a) and is_real(a) and 0 < order(b) < 1:
         return math.inf
     return b * power(a, b - 1)

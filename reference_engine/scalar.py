@@ -21,8 +21,11 @@ class Value:
     data: a number of any type that computes: float, int and Fraction (both exact), complex, mpmath's mpf, Dual.
     grad: ∂root/∂self once `root.backward()` has run, in units of root per unit of self; 0 before. Plain numbers may
     stand on either side of an operator. Types mix as Python mixes them (a Fraction and a float make a float); what
-    Python refuses to mix raises DtypeError. An operation of your own is `Value(data, operands, name, slopes)`, with at
-    most two operands. Source: Griewank and Walther, Evaluating Derivatives, ch. 3.
+    Python refuses to mix raises DtypeError. Complex numbers are for the complex step and for analytic functions:
+    comparisons, abs, relu, max and min go by the real part. `x == 2.0` compares numbers, so that code may branch on it;
+    two Values are equal only if they are one node. pickle and deepcopy follow the graph by recursion, as deep as Python
+    lets them. An operation of your own is `Value(data, operands, name, slopes)`, with at most two operands. Source:
+    Griewank and Walther, Evaluating Derivatives, ch. 3.
     """
 
     # y = f(a, b): its operands (None where there is none) and the slopes ∂y/∂a and ∂y/∂b. Where one operand was a plain
@@ -34,11 +37,27 @@ class Value:
         self.data = number(data, "Value")
         self.grad: Any = 0
         self._op = _op
-        self._a, self._b = _pair("operands", _prev)
+        self._a, self._b = _operands(_prev)
         self._da, self._db = _pair("slopes", _slopes)
+        if len(tuple(_slopes)) != len(tuple(_prev)):
+            raise DtypeError(
+                f"Value: found {len(tuple(_prev))} operands and {len(tuple(_slopes))} slopes; accepted is one slope "
+                "for each operand. Pass as many."
+            )
+        for slope in _slopes:
+            number(slope, "Value: slope")
 
     def __repr__(self) -> str:
         return f"Value(data={places(self.data)}, grad={places(self.grad)})"
+
+    def __format__(self, spec: str) -> str:
+        return format(self.data, spec) if spec else repr(self)
+
+    def __float__(self) -> float:
+        raise DtypeError(
+            f"float: found {self!r}; accepted are plain numbers, since the graph would be cut here. Write x.exp() for "
+            "math.exp(x) and so on, or take x.data."
+        )
 
     def __init_subclass__(cls) -> None:
         raise DtypeError(
@@ -132,7 +151,18 @@ class Value:
     def __rpow__(self, other: Any) -> Value:
         return Value(other) ** self
 
-    # Comparisons look at the data; equality stays identity, so that nodes can be counted in sets.
+    def __pos__(self) -> Value:
+        return self
+
+    # Comparisons look at the data; between Values equality is identity, so that nodes can be counted in sets.
+
+    def __eq__(self, other: Any) -> bool:
+        return self is other if isinstance(other, Value) else bool(self.data == other)
+
+    __hash__ = object.__hash__
+
+    def __bool__(self) -> bool:
+        return bool(self.data)
 
     def __lt__(self, other: Any) -> bool:
         return bool(order(self.data) < order(_data(other, "compare")))
@@ -219,8 +249,9 @@ class Value:
         """Set `grad` of self and of everything it was made from to seed · ∂self/∂node.
 
         A second call, from here or from another root, starts afresh: gradients are those of the last call, never a sum
-        of two (for x*x + 0 at 3 it is 6 each time). No recursion: a chain of a million nodes is as good as any. A seed
-        that is NaN makes every gradient NaN. Raises DerivativeError where nodes were tied into a cycle by hand,
+        of two (for x*x + 0 at 3 it is 6 each time); nodes that the last root does not stand on keep theirs. No
+        recursion: a chain of a million nodes is as good as any. A seed that is NaN makes every gradient NaN. Raises
+        DerivativeError where nodes were tied into a cycle by hand,
         DtypeError for a seed that is not a number.
         """
         seed = number(seed, "backward")
@@ -266,7 +297,7 @@ class Value:
     @_prev.setter
     def _prev(self, operands: Any) -> None:
         _tied.append(None)
-        self._a, self._b = _pair("operands", operands)
+        self._a, self._b = _operands(operands)
 
     @property
     def _slopes(self) -> tuple[Any, ...]:
@@ -298,6 +329,16 @@ def _node(data: Any, op: str, a: Value, b: Any, da: Any, db: Any) -> Value:
 
 def _data(x: Any, operation: str) -> Any:
     return x.data if x.__class__ is Value else number(x, operation)
+
+
+def _operands(given: Any) -> tuple[Any, Any]:
+    """The operands of a node, all of them Values."""
+    if isinstance(given, Value) or not all(isinstance(x, Value) for x in given):
+        raise DtypeError(
+            f"Value: found operands {given!r}; accepted is a tuple of Values. Put them into one, and wrap plain "
+            "numbers in Value."
+        )
+    return _pair("operands", given)
 
 
 def _pair(what: str, given: Any) -> tuple[Any, Any]:

@@ -86,6 +86,17 @@ class Formula:
     def __ge__(self, other: Any) -> NoReturn:
         self._refuse(">=", other)
 
+    def __eq__(self, other: Any) -> NoReturn:
+        self._refuse("==", other)
+
+    def __ne__(self, other: Any) -> NoReturn:
+        self._refuse("!=", other)
+
+    def __bool__(self) -> NoReturn:
+        self._refuse("!=", 0)
+
+    __hash__ = object.__hash__
+
     def _refuse(self, sign: str, other: Any) -> NoReturn:
         raise DerivativeError(
             f"symbolic_derivative: the function asks whether {self.expression} {sign} {_expression(other, 'compare')}, "
@@ -169,6 +180,10 @@ class SymbolicDerivative:
     derivative_sizes: tuple[Size, ...]
     symbols: tuple[Any, ...]
 
+    def __str__(self) -> str:
+        slopes = [f"∂f/∂{name} = {d}" for name, d in zip(self.names, self.derivatives, strict=True)]
+        return "\n".join([f"f({', '.join(self.names)}) = {self.formula}", *slopes])
+
     @property
     def derivative(self) -> Any:
         """The derivative with respect to the first (most often the only) argument."""
@@ -248,12 +263,24 @@ def _names(fn: Callable[..., Any], names: Sequence[str] | None) -> tuple[str, ..
         parameters = inspect.signature(fn).parameters.values()
         positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
         names = [p.name for p in parameters if p.kind in positional and p.default is p.empty]
-    if not names or len(set(names)) < len(names):
+    fits = all(isinstance(name, str) and name.isidentifier() for name in names)
+    if not names or not fits or len(set(names)) < len(names) or not _takes(fn, len(names)):
         raise ParameterError(
             f"symbolic_derivative: names={tuple(names)}; accepted are one or more different names, one for each "
             "argument. Pass names=('x',), or as many as fn takes."
         )
     return tuple(names)
+
+
+def _takes(fn: Callable[..., Any], count: int) -> bool:
+    """Whether fn can be called with so many arguments, as far as its signature says."""
+    try:
+        inspect.signature(fn).bind(*range(count))
+    except TypeError:
+        return False
+    except ValueError:  # a built-in function without a signature
+        return True
+    return True
 
 
 def _expression(x: Any, operation: str) -> Any:

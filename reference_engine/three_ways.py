@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from .aligned import aligned
 from .counting import Counted, calls_during
 from .scalar import Value
 from .scalar_gradients import (
@@ -57,6 +58,23 @@ class ThreeWays:
     def rows(self) -> list[dict[str, Any]]:
         """One plain record a method, for a frame."""
         return [dict(vars(way)) for way in self.ways]
+
+    def __str__(self) -> str:
+        head = ("method", "gradient", "relative error", "calls", "backward passes", "")
+        lines = [
+            (
+                way.method,
+                ", ".join(f"{g:.12g}" for g in way.gradient),
+                f"{way.relative_error:.1e}",
+                str(way.calls),
+                str(way.backward_passes),
+                way.problem,
+            )
+            for way in self.ways
+        ]
+        exact = ", ".join(self.exact_digits)
+        formulas = [f"f = {self.formula}", *(f"slope = {d}" for d in self.derivatives), f"exact: {exact}", ""]
+        return "\n".join([*formulas, aligned([head, *lines], (16, 60, 14, 8, 15, 60), ("  ",) * 5)])
 
 
 def three_ways(fn: ScalarFunction, x: Any, array_fn: Callable[..., Any] | None = None) -> ThreeWays:

@@ -26,8 +26,8 @@ PASSED = object()
 """What an empty line is."""
 
 HINT = (
-    "Type a number, such as 0.42, 0,42, 3e-4 or 1/3, and `none` where there is no gradient. Half a percent counts as "
-    "right. An empty line passes; the end of the input (Ctrl-D) ends the quiz."
+    "Type a number, such as 0.42 (or 0,42 with a comma), 3e-4 or 1/3, and `none` where there is no gradient. Half a "
+    "percent counts as right. An empty line passes; the end of the input (Ctrl-D) ends the quiz."
 )
 
 
@@ -102,7 +102,7 @@ class _Quiz:
         """The code; each number predicted and revealed; claim, story and exhibits, which explain them; the exercise."""
         numbers = lesson.numbers()
         self.section(*head(lesson), *own_code(lesson), "", "Predict the numbers")
-        self.predict(numbers[ENGINES[0]])
+        self.predict(numbers[ENGINES[0]], lesson.unasked)
         explained = ["", "The numbers of this run", *engine_rows(lesson, numbers), ""]
         explained += ["The claim", *prose(lesson.claim), "", *paragraphs(lesson), ""]
         explained += [line for exhibit in lesson.exhibits for line in exhibit_lines(exhibit)]
@@ -130,10 +130,12 @@ class _Quiz:
         self.section("The symptom", *prose(scenario.symptom), "", "Why it happens", *prose(scenario.cause), "")
         self.section("The repair", *repaired(seen), "", "The rule to remember", *prose(scenario.fix), "")
 
-    def predict(self, numbers: Numbers) -> None:
+    def predict(self, numbers: Numbers, unasked: Sequence[str] = ()) -> None:
         """Ask for each number and reveal it; a list entry by entry, and unasked where it is long or empty."""
         for name, values in numbers.items():
-            if values is None:
+            if name in unasked:
+                self.show(f"{INDENT}{name}: {format_numbers(values)} (not asked)")
+            elif values is None:
                 self.judge(self.number(f"{name} = ? "), None, "None")
             elif len(values) == 1:
                 self.judge(self.number(f"{name} = ? "), values[0], format_numbers(values))
@@ -155,7 +157,7 @@ class _Quiz:
         elif isinstance(typed, bool):
             remark = f": you said {'yes' if typed else 'no'}"
         else:
-            remark = f": you said {format_numbers(None if typed is None else [typed])}"
+            remark = f": you said {'none' if typed is None else format_numbers([typed])}"
         self.show(f"{INDENT}{text}{remark}")
 
     def count(self, typed: Any, is_right: bool) -> None:
@@ -174,7 +176,7 @@ class _Quiz:
             try:
                 return number_of(text)
             except ValueError:
-                self.again(text, "a number such as 0.42, 3e-4 or 1/3, `none`")
+                self.again(text, "a number such as 0.42 (or 0,42), 3e-4 or 1/3, `none`")
 
     def yes_or_no(self, prompt: str) -> Any:
         """True, False or PASSED; anything else is asked for again."""

@@ -23,6 +23,7 @@ from ...reports.formatting import clip
 from ..errors import UsageError
 from ..generation.emit import compiled, number
 from ..generation.scalar_expressions import INPUTS, ScalarExpression, given
+from ..generation.written_expressions import written_expression
 from .conditioning import Reading, read
 from .exact_functions import DIGITS, WORKING, exactly, last_place, nearest
 
@@ -114,13 +115,22 @@ def _ulps(x: float) -> str:
     return "-" if math.isnan(x) else f"{x:.3g}"
 
 
-def referee(expression: ScalarExpression, inputs: Sequence[float]) -> Ruling:
+def referee(expression: ScalarExpression | Callable[..., Any], inputs: Sequence[float]) -> Ruling:
     """Value and gradient of the expression by every engine, held against 50 digits.
 
+    expression: drawn by `strategies.scalar_expressions()`, or a function of 1 to 3 numbers without branches, written
+    with the operations and methods of `Value`, as in `referee(lambda x: x.sin() * x, [0.3])`.
     Engines: Value on float, on mpf with 50 digits, and, where the expression is rational, on Fraction; Dual on float;
     the array engine; PyTorch in float64. Raises UsageError unless there is one finite float for each input.
     """
-    point = tuple(float(x) for x in inputs)
+    try:
+        point = tuple(float(x) for x in inputs)
+    except (TypeError, ValueError):
+        raise UsageError(
+            f"referee: inputs={inputs!r}; accepted is a sequence of finite numbers, one for each input. Pass a list."
+        ) from None
+    if not isinstance(expression, ScalarExpression):
+        expression = written_expression(expression, len(point))
     if len(point) != expression.inputs or not all(map(math.isfinite, point)):
         raise UsageError(
             f"referee: inputs={point} for an expression of {expression.inputs}; accepted is one finite number for each "

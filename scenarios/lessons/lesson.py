@@ -58,7 +58,8 @@ class Lesson:
 
     `engines` maps each name of `ENGINES` to a function that takes nothing and returns the lesson's numbers, with the
     same names in all three; `stated` is what the text claims them to be, to six significant digits. `rounding` is how
-    far apart two engines may be, relative (dimensionless). `pitfalls` are ids of scenarios to read next.
+    far apart two engines may be, relative (dimensionless). `pitfalls` are ids of scenarios to read next. `unasked` are
+    the numbers that nobody can predict on paper, such as a loss after 50 steps: a quiz shows them without asking.
     """
 
     id: str
@@ -72,6 +73,7 @@ class Lesson:
     source: str
     rounding: float = ROUNDING
     pitfalls: tuple[str, ...] = ()
+    unasked: tuple[str, ...] = ()
 
     @classmethod
     def from_essay(
@@ -87,6 +89,7 @@ class Lesson:
         exhibits: tuple[Exhibit, ...] = (),
         rounding: float = ROUNDING,
         pitfalls: tuple[str, ...] = (),
+        unasked: tuple[str, ...] = (),
     ) -> Lesson:
         """The lesson of a module: `essay` is its docstring, and the file's name gives the id.
 
@@ -109,6 +112,7 @@ class Lesson:
             line["Source"],
             rounding,
             pitfalls,
+            unasked,
         )
 
     def numbers(self) -> dict[str, Numbers]:

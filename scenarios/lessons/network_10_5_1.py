@@ -178,5 +178,6 @@ LESSON = Lesson.from_essay(
     answers=(lambda: came_in(on_value()), lambda: came_in(on_arrays()), lambda: came_in(in_torch())),
     exhibits=(Exhibit("W1.grad: each of its rows is x times one entry of b1.grad", text=_rows),),
     rounding=CANCELLATION * ROUNDING,
+    unasked=("output", "loss", "W1.grad, length of each row", "b1.grad", "W2.grad", "b2.grad"),
     pitfalls=("nonleaf-grad", "data-attribute", "no-grad-in-forward"),
 )

@@ -10,8 +10,8 @@ Story: Nothing is simpler: compute f at two points and divide the difference by 
     So take h tiny? A float64 number has 16 digits, and a difference of two nearly equal numbers keeps their rounding
     but not their size: it is off by about 1e-16, which division by h turns into 1e-16/h. Halve the step and this error
     doubles. With logarithmic axes the first error is a line that rises (with slope 1 to one side, 2 to both), the
-    second a line that falls (slope -1), and together they are a U. Its lowest point is near h = 1e-8, with 8 right
-    digits, to one side, and near 1e-5, with 11, to both.
+    second a line that falls (slope -1), and together they are a U. Its lowest point is near h = 1e-8, with 7 or 8
+    right digits, to one side, and between 1e-6 and 1e-5, with 10 or more (where both errors cancel by luck), to both.
 
     The complex step leaves the real line. For a smooth f, f(x + ih) is f(x) + ih f'(x), up to terms with h² and higher;
     so the imaginary part is h times the slope, and stands in a place of its own. Nothing is subtracted, h may be 1e-30,

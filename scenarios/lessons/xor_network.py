@@ -200,5 +200,14 @@ LESSON = Lesson.from_essay(
         Exhibit("The same as a graph", drawing=lambda: to_svg(*_one_case())),
     ),
     rounding=STEPS * STEP_ROUNDING * GROWTH,
+    unasked=(
+        "loss after 0 steps",
+        "loss after 50 steps",
+        "loss after 100 steps",
+        "outputs at the end",
+        "first hidden neuron at the end",
+        "second hidden neuron at the end",
+        "output neuron at the end",
+    ),
     pitfalls=("forgotten-zeroing", "leaf-in-place", "leaf-replaced"),
 )

@@ -223,3 +223,28 @@ def test_the_bound_shrinks_with_the_roundoff():
 def test_inputs_that_do_not_fit_are_refused(inputs):
     with pytest.raises(UsageError, match="accepted is one finite number for each input"):
         referee(alone("exp"), inputs)
+
+
+def test_a_function_is_written_down_and_judged():
+    ruling = referee(lambda x, y: (x.sin() * y - 1) / (2 + abs(y)).max(x) ** 2, [0.3, -1.5])
+    assert ruling.odd == () and len(ruling.right) == 3
+    assert ruling.right[0] == pytest.approx((math.sin(0.3) * -1.5 - 1) / 3.5**2, rel=4 * 2.0**-52)
+    assert referee(lambda x: x, [2.0]).right == (2.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("fn", "inputs", "message"),
+    [
+        ("x * x", [1.0], r"expression is a str; accepted is a ScalarExpression, or a function"),
+        (lambda x: x.sin(), None, r"inputs=None; accepted is a sequence of finite numbers"),
+        (lambda x: x.sin(), "abc", r"inputs='abc'; accepted is a sequence of finite numbers"),
+        (lambda x: x if x > 0 else -x, [1.0], r"compares its arguments; accepted are functions without branches"),
+        (lambda x: 3.0, [1.0], r"returned 3.0; accepted is a number that depends on its arguments"),
+        (lambda x: x.gamma(), [1.0], r"'gamma' is no operation; accepted are add"),
+        (lambda x: x + "a", [1.0], r"meets 'a' in add"),
+        (lambda x, y: x, [1.0], r"accepted are functions of 1 numbers"),
+    ],
+)
+def test_what_the_referee_cannot_judge_is_refused(fn, inputs, message):
+    with pytest.raises(UsageError, match=message):
+        referee(fn, inputs)

@@ -206,5 +206,7 @@ def test_a_number_of_lines_that_is_none_is_refused(lines: Any) -> None:
 
 def test_an_operation_of_ones_own_without_a_slope_is_refused_by_name() -> None:
     x = Value(1.0)
+    y = Value(2.0, _op="mine")
+    y._prev = (x,)
     with pytest.raises(EngineError, match="made by 'mine', has no slope towards"):
-        text_tree(Value(2.0, (x,), "mine"))
+        text_tree(y)

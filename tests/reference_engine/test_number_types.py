@@ -269,3 +269,33 @@ def test_a_constant_stays_one_where_its_slope_is_infinite_and_a_zero_tangent_doe
     assert (x * Dual(0.0).sqrt() + x).tangent == 1.0
     assert (x * (Dual(0.0) ** 0.5) + x).tangent == 1.0
     assert math.isnan(Dual(0.0, 0.0).sqrt().tangent)
+
+
+@pytest.mark.parametrize(
+    ("fn", "z", "right"),
+    [
+        (lambda v: v**1j, 2.0, 1j * 2.0 ** (1j - 1)),
+        (lambda v: v ** (2 - 1j), 1 + 1j, (2 - 1j) * (1 + 1j) ** (1 - 1j)),
+        (lambda v: v.sqrt(), -4 + 0j, -0.25j),
+        (lambda v: v.softplus(), 3 + 4j, 1 / (1 + cmath.exp(-3 - 4j))),
+        (lambda v: v.tan(), 20j, 1 / cmath.cos(20j) ** 2),
+    ],
+)
+def test_slopes_at_complex_numbers(fn: Callable[[Any], Any], z: complex, right: complex) -> None:
+    v = Value(z)
+    fn(v).backward()
+    assert abs(v.grad - right) <= ROUNDING * abs(right)
+    assert abs(fn(Dual(z, 1)).tangent - right) <= ROUNDING * abs(right)
+
+
+def test_complex_softplus_is_the_principal_logarithm_and_overflow_is_infinite_or_nan() -> None:
+    assert abs(Value(3 + 4j).softplus().data - cmath.log(1 + cmath.exp(3 + 4j))) <= 1e-14
+    assert abs(Value(-40 + 1j).softplus().data - cmath.exp(-40 + 1j)) <= ROUNDING * math.exp(-40)
+    assert Value(800 + 1j).exp().data.real == math.inf
+    assert math.isnan(Value(1e200 + 1e200j).sin().data.real)
+
+
+def test_a_dual_is_compared_by_its_data_and_refuses_to_lose_its_tangent() -> None:
+    assert Dual(2.0, 1.0) == 2 and Dual(2.0, 1.0) == Dual(2.0) and Dual(2.0) != 3 and not Dual(0.0, 1.0)
+    with pytest.raises(DtypeError, match=r"the tangent would be lost"):
+        math.exp(Dual(1.0, 1.0))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import random
+from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
 import micrograd.engine
 import pytest
+import torch
 from gradwitness.reference_engine import DerivativeError, DtypeError, Value
 from micrograd import nn
 
@@ -66,7 +68,7 @@ def test_operands_and_slopes_are_told_in_order_and_a_plain_number_is_kept() -> N
 
 def test_an_interrupted_backward_does_not_spoil_the_next() -> None:
     x = Value(2.0)
-    bad = Value(1.0, (x,), "bad", ("not a slope",))
+    bad = Value(1.0, (x,), "bad", (Decimal(1),))  # a number that floats do not mix with
     with pytest.raises(DtypeError):
         (bad * 1.5 + x).backward(1.0)
     (x * x).backward()
@@ -134,3 +136,45 @@ def test_fractions_stay_fractions_through_the_network_of_micrograd() -> None:
     loss.backward()
     assert isinstance(loss.data, Fraction)
     assert all(isinstance(p.grad, int | Fraction) for p in model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((1.0, (Value(1.0),), "f", ()), r"found 1 operands and 0 slopes; accepted is one slope for each"),
+        ((1.0, (Value(1.0),), "f", (1.0, 2.0)), r"found 1 operands and 2 slopes"),
+        ((1.0, (Value(1.0),), "f", ("a",)), r"Value: slope: found 'a' of type str"),
+        ((1.0, (2.0,), "f", (1.0,)), r"Value: found operands \(2.0,\); accepted is a tuple of Values"),
+        (
+            (1.0, Value(1.0), "f", (1.0,)),
+            r"Value: found operands Value\(data=1.0000, grad=0.0000\); accepted is a tuple",
+        ),
+    ],
+)
+def test_an_operation_of_ones_own_that_does_not_fit_is_refused(arguments: Any, message: str) -> None:
+    with pytest.raises(DtypeError, match=message):
+        Value(*arguments)
+
+
+def test_a_value_is_compared_with_numbers_by_its_data_and_with_values_by_identity() -> None:
+    x, y = Value(2.0), Value(2.0)
+    assert x == 2 and x != 3 and x == x and x != y
+    assert len({x, y, x}) == 2
+    assert bool(x) and not Value(0.0)
+
+
+def test_functions_of_math_would_cut_the_graph_and_say_what_to_write() -> None:
+    with pytest.raises(DtypeError, match=r"Write x.exp\(\) for math.exp\(x\)"):
+        math.exp(Value(1.0))
+
+
+def test_a_tensor_with_a_graph_of_its_own_is_refused_and_a_plain_one_is_a_number() -> None:
+    with pytest.raises(DtypeError, match=r"found a tensor that requires grad; accepted are plain numbers"):
+        Value(torch.tensor(1.0, requires_grad=True))
+    assert Value(torch.tensor(1.5)).data == 1.5
+
+
+def test_formatting_and_unary_plus() -> None:
+    x = Value(1.23456)
+    assert f"{x:.2f}" == "1.23" and f"{x}" == repr(x) and +x is x
+    assert repr(Value(1e-10)) == "Value(data=1.0000e-10, grad=0.0000)"

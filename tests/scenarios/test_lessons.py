@@ -146,6 +146,11 @@ def test_titles_are_told_apart():
 
 
 @every_lesson
+def test_what_a_quiz_does_not_ask_is_among_the_numbers(one):
+    assert set(one.unasked) < set(one.stated)
+
+
+@every_lesson
 def test_what_to_read_next_is_in_the_catalogue_of_pitfalls(one):
     assert set(one.pitfalls) <= set(catalogue())
 
