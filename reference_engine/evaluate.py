@@ -7,7 +7,7 @@ forward pass), and an observer may replace each result, which is how rounding an
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,7 +32,10 @@ class Plan:
 
     `known` are variables whose values the caller passes in, in that order, in addition to nothing else: by default the
     inputs and constants. Equations that only compute known values are left out. `nbytes` is what its buffers hold.
+    `roundings`: how single variables are rounded, for `rounding.spread`; None: all alike.
     """
+
+    roundings: Mapping[Variable, Any] | None = None
 
     def __init__(self, program: Program, known: Sequence[Variable] | None = None) -> None:
         self.program = program

@@ -7,7 +7,8 @@ and Petit, Verificarlo, 2016; Higham, Accuracy and Stability of Numerical Algori
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,15 @@ SQUARES_FROM, SQUARES_TO = 2.0**-960, 2.0**960  # sums of squares that are norma
 NOISE = 0.4  # standard deviation of one rounding in units of u; a uniform error on [-u/2, u/2]·(1..2) has 0.29 to 0.58
 
 Observer = Callable[[Primitive, Equation, list[Any], Any], Any]
+
+
+@dataclass(frozen=True)
+class Rounding:
+    """How one variable is rounded: `computed` names the precision that its equation works in, `stored` the shorter one
+    that its result is then rounded to (None: kept as computed)."""
+
+    computed: str
+    stored: str | None = None
 
 
 def drift(primitive: Primitive, arguments: Sequence[Any], params: dict[str, Any], result: Any, u: float) -> Any:
@@ -78,12 +88,21 @@ class Noise:
     """An observer for `Plan.observe` that disturbs every result as rounding in `dtype` would, `magnified` times.
 
     reordered: sums of two are disturbed by a rounding of their larger term, as where they are added in another order.
+    roundings: of single variables, where kernels compute in one precision and store in another; the others are computed
+    and stored in `dtype`.
     """
 
     def __init__(
-        self, dtype: str, rng: np.random.Generator, magnified: float | None = None, reordered: bool = False
+        self,
+        dtype: str,
+        rng: np.random.Generator,
+        magnified: float | None = None,
+        reordered: bool = False,
+        roundings: Mapping[Variable, Rounding] | None = None,
     ) -> None:
+        self.dtype = dtype
         self.reordered = reordered
+        self.roundings = roundings
         self.magnified = MAGNIFIED.get(dtype, 1.0) if magnified is None else magnified
         self.u = UNIT_ROUNDOFF[dtype] * self.magnified
         # Below the normal range a result is rounded to a multiple of the smallest number, whatever its size.
@@ -95,7 +114,13 @@ class Noise:
 
     def __call__(self, primitive: Primitive, equation: Equation, arguments: list[Any], result: Any) -> Any:
         if isinstance(result, tuple):
+            if self.roundings is not None:
+                pairs = zip(result, equation.outputs, strict=True)
+                return tuple(self._stored(primitive, equation, arguments, r, self.roundings.get(v)) for r, v in pairs)
             return tuple(self(primitive, equation, arguments, r) for r in result)
+        if self.roundings is not None:
+            rounding = self.roundings.get(equation.outputs[0])
+            return self._stored(primitive, equation, arguments, result, rounding)
         s = drift(primitive, arguments, equation.params, result, self.u)
         if isinstance(s, float) and s == 0.0:
             return result
@@ -105,6 +130,29 @@ class Noise:
             size = np.abs(result)
             if np.min(size, initial=np.inf) < self.normal:
                 s = np.where((size < self.normal) & (size > 0.0), np.maximum(s, NOISE * self.smallest), s)
+        return self._moved(result, s)
+
+    def _stored(
+        self, primitive: Primitive, equation: Equation, arguments: list[Any], result: Any, rounding: Rounding | None
+    ) -> Any:
+        """The result as computed in one precision and rounded once to another."""
+        if primitive.ulps == 0.0 or result.dtype.kind not in "fc":
+            return result
+        rounding = rounding or Rounding(self.dtype)
+        u = UNIT_ROUNDOFF[rounding.computed]
+        s = drift(primitive, arguments, equation.params, result, u * self.magnified)
+        size = np.abs(result)
+        last = rounding.stored or rounding.computed
+        v = UNIT_ROUNDOFF[last]
+        if rounding.stored is not None:
+            s = np.hypot(s, NOISE * v * self.magnified * size)
+        if self.reordered and primitive.name in ("add", "subtract"):
+            larger = np.maximum(np.abs(arguments[0]), np.abs(arguments[1]))
+            s = np.maximum(s, NOISE * v * self.magnified * larger)
+        below = (size < SMALLEST[last] / (2.0 * v)) & (size > 0.0)
+        return self._moved(result, np.where(below, np.maximum(s, NOISE * SMALLEST[last] * self.magnified), s))
+
+    def _moved(self, result: Any, s: Any) -> Any:
         noise = s * self.rng.standard_normal(np.shape(result), np.float32)
         return np.where(np.isfinite(noise), result + noise, result)
 
@@ -132,7 +180,7 @@ def spread(
     exact = [np.asarray(y) for y in (plan.run(given) if under is None else plan.observe(given, under))]
     moved = [np.zeros(y.shape) for y in exact]  # root of the sum of squares, which may lie below the smallest float
     rng = np.random.default_rng(seed)
-    noise = Noise(dtype, rng, magnified, reordered)
+    noise = Noise(dtype, rng, magnified, reordered, plan.roundings)
     disturb: Observer = noise if under is None else lambda p, e, xs, r: noise(p, e, xs, under(p, e, xs, r))
     with np.errstate(all="ignore"):
         for _ in range(samples):
@@ -142,20 +190,24 @@ def spread(
     return exact, [np.where(np.isnan(q), np.inf, q / np.sqrt(samples) / noise.magnified) for q in moved]
 
 
-def rounds_last(plan: Plan) -> list[bool]:
-    """For each output, whether every entry of it is the result of a rounding, so that its spread is at least 0.4 u |y|.
+def rounds_last(plan: Plan, dtype: str) -> list[float]:
+    """For each output, the unit roundoff u of a rounding that every entry of it is the result of, so that its spread is
+    at least 0.4 u |y|; 0 where there is none.
 
     Data movement is looked through; an output that may hold an entry of an input or constant as given is not counted.
+    dtype: of what has no rounding of its own in `plan.roundings`.
     """
-    rounded: dict[Variable, bool] = {}
+    rounded: dict[Variable, float] = {}
+    roundings = plan.roundings or {}
     for e in plan.equations:
         primitive = PRIMITIVES[e.primitive]
-        if primitive.ulps > 0.0:
-            result = primitive.ulps >= 1.0
-        else:
-            sources = [v for v in e.inputs if v.dtype.kind in "fc"]
-            result = bool(sources) and all(rounded.get(v, False) for v in sources)
         for v in e.outputs:
-            rounded[v] = result
+            if primitive.ulps > 0.0:
+                own = roundings.get(v) or Rounding(dtype)
+                known = own.stored is not None or primitive.ulps >= 1.0
+                rounded[v] = UNIT_ROUNDOFF[own.stored or own.computed] if known else 0.0
+            else:
+                sources = [w for w in e.inputs if w.dtype.kind in "fc"]
+                rounded[v] = min((rounded.get(w, 0.0) for w in sources), default=0.0)
     slots = {plan.slot[v]: r for v, r in rounded.items()}
-    return [slots.get(i, False) for i in plan.outputs]
+    return [slots.get(i, 0.0) for i in plan.outputs]

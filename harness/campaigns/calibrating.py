@@ -5,6 +5,7 @@ A block draws its programs from its own seed, so that the counts do not depend o
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections import Counter
 from collections.abc import Sequence
@@ -21,14 +22,17 @@ from ..judgement.explaining import explanations
 from ..judgement.judging import Judgement
 from ..judgement.local import LocalVerdict, judge_node
 from ..judgement.one_sided import WRONG_SUM
+from ..judgement.precisions import AUTOCAST, HALF
 from ..judgement.rows import Rows
 from ..recorder.nodes import Node, nodes_of, run_backward
+from ..recorder.recording import Recording, to_numpy
 from ..strategies import expressions, networks, programs
 from .generated import draw_cases, in_precision, subject_of
 
 BLOCK = 50  # programs
 EVERY = 10  # every tenth program is run again with a fault
-FAULT = {"float64": 1e-6, "float32": 1e-3}  # relative, in one entry
+# Relative, in one entry. The half precisions: 64 unit roundoffs.
+FAULT = {"float64": 1e-6, "float32": 1e-3, "bfloat16": 64 * 2.0**-8, "float16": 64 * 2.0**-11}
 BINS = np.concatenate([[0.0], 2.0 ** np.arange(-6, 7, 0.25), [np.inf]])  # edges of the histogram of z
 # What a block draws, by its number: seven blocks of ten hold any primitives, one of them with long axes.
 KINDS = (
@@ -36,6 +40,8 @@ KINDS = (
     "networks", "programs", "expressions", "programs", "programs",
 )  # fmt: skip
 ZERO_TIMES_INFINITY = "zero-times-infinite-slope"  # the known issue of that name, whatever the operation
+# What PyTorch says of an operation that it has no kernel for in a half precision: nothing to compare.
+REFUSED = re.compile(r"not implemented for '(BFloat16|Half)'|[Ll]ow precision dtypes not supported|\((BFloat16|Half)\{")
 GOOD = ("agree", "convention", "inaccurate")
 
 
@@ -47,6 +53,7 @@ class Tally:
     z: histogram by dtype over BINS, of the worst entry of each array that agrees. alarms: mismatches that no known
     issue covers, and `cases` their programs. others: by (operation, verdict, reason), known mismatches included.
     legitimate: places, by operation, where a changed entry is one more choice at a kink, so that another was drawn.
+    refused: programs that PyTorch does not run in their precision, by what it says.
     """
 
     programs: Counter[str] = field(default_factory=Counter)
@@ -63,6 +70,7 @@ class Tally:
     missed: Counter[tuple[str, str]] = field(default_factory=Counter)
     legitimate: Counter[tuple[str, str]] = field(default_factory=Counter)
     left_out: Counter[str] = field(default_factory=Counter)
+    refused: Counter[tuple[str, str]] = field(default_factory=Counter)
     seconds: float = 0.0
 
     def add(self, other: Tally) -> None:
@@ -104,8 +112,10 @@ class Judged(Rows):
         self.judgements.append((j, self.rows[-1]))
 
 
-def calibrate_block(number: int, seed: int, count: int = BLOCK) -> Tally:
-    """The tally of one block of `count` programs."""
+def calibrate_block(
+    number: int, seed: int, count: int = BLOCK, dtypes: Sequence[str] = ("float64", "float32")
+) -> Tally:
+    """The tally of one block of `count` programs, which take the precisions in turn."""
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     kind = KINDS[number % len(KINDS)]
@@ -115,7 +125,7 @@ def calibrate_block(number: int, seed: int, count: int = BLOCK) -> Tally:
     issues = load()
     tally = Tally()
     for k, case in enumerate(draw_cases(strategy, count, seed * 1_000_003 + number)):
-        dtype = "float64" if (number + k) % 2 == 0 else "float32"
+        dtype = dtypes[(number + k) % len(dtypes)]
         tally.programs[kind] += 1
         tally.operations[case.operations] += 1
         tally.primitives.update(case.primitives)
@@ -129,6 +139,9 @@ def _compare(case: Case, name: str, dtype: str, index: int, issues: Sequence[Kno
     try:
         found = compare_reverse(subject_of(case, dtype, index), rows)
     except TheirsRaised as error:
+        if REFUSED.search(str(error)):
+            tally.refused[dtype, str(error)[:80]] += 1
+            return
         tally.comparisons[dtype, "whole", "raised"] += 1
         tally.others["whole", "raised", str(error)[:80]] += 1
         return
@@ -165,9 +178,13 @@ def _compare(case: Case, name: str, dtype: str, index: int, issues: Sequence[Kno
 
 
 def _known(operation: str, dtype: str, issues: Sequence[KnownIssue]) -> str:
-    """The known issue of torch that covers a mismatch of this operation, or ""."""
-    issue = match(issues, (operation,), "R", "autograd", dtype, "mismatch")
-    return "" if issue is None else issue.id
+    """The known issue of torch that covers a mismatch of this operation, or "". Under autocast the operation ran in
+    float32 or in bfloat16."""
+    for held in ("float32", "bfloat16") if dtype == AUTOCAST else (dtype,):
+        issue = match(issues, (operation,), "R", "autograd", held, "mismatch")
+        if issue is not None:
+            return issue.id
+    return ""
 
 
 def _explained(
@@ -178,7 +195,8 @@ def _explained(
         return _known(WRONG_SUM, dtype, issues)
     if NAN_MADE in str(row.get("message")):
         return ZERO_TIMES_INFINITY
-    found = explanations(case, "R", dtype, index, not np.isfinite(j.torch_value))
+    plain = "float32" if dtype == AUTOCAST else dtype
+    found = explanations(case, "R", plain, index, not np.isfinite(j.torch_value))
     known = [
         ZERO_TIMES_INFINITY if e.asked == "0" else _known(e.culprit, dtype, issues) or _known(e.op, dtype, issues)
         for e in found
@@ -187,8 +205,7 @@ def _explained(
 
 
 def _plant(found: Found, subject_seed: int, dtype: str, tally: Tally) -> None:
-    """Run the backward pass again with one entry of what one node sends multiplied by 1 + FAULT, and ask the local
-    judge.
+    """Run the backward pass again, multiply one entry of what one node sent by 1 + FAULT, and ask the local judge.
 
     Where the changed entry is one more legitimate choice at a kink nothing is wrong, and another place is drawn.
     """
@@ -198,11 +215,20 @@ def _plant(found: Found, subject_seed: int, dtype: str, tally: Tally) -> None:
     nodes = nodes_of(recording)
     c = cotangents(recording.torch_outputs, subject_seed)
     run_backward(recording, nodes, [*recording.leaves.values()], c)
-    places = [(n, e) for n in nodes if n.ran for e, v in n.inputs if v in seen.tracers and _entries(n, e).size]
+    places = [
+        (n, e, held)
+        for n in nodes
+        if n.ran
+        for e, v in n.inputs
+        if v in seen.tracers and _entries(n, e, held := recording.variables[v].dtype).size
+    ]
     for k in rng.permutation(len(places)):  # none where every adjoint of the program is zero
-        node, edge = places[k]
-        entry = int(rng.choice(_entries(node, edge)))
-        verdicts = _judge_disturbed(found, nodes, node, edge, entry, dtype, subject_seed)
+        node, edge, held = places[k]
+        entry = int(rng.choice(_entries(node, edge, held)))
+        right = node.sent[edge]
+        node.sent[edge] = _off(right, entry, held, _fault(recording, node, dtype))
+        verdicts = list(judge_node(seen, node, subject_seed))
+        node.sent[edge] = right
         if any(v.judgement.verdict == "mismatch" for v in verdicts):
             tally.planted[dtype, "mismatch"] += 1
             return
@@ -213,36 +239,38 @@ def _plant(found: Found, subject_seed: int, dtype: str, tally: Tally) -> None:
         tally.legitimate[verdicts[0].operation, dtype] += 1
 
 
+def _fault(recording: Recording, node: Node, dtype: str) -> float:
+    """The size of the fault: that of the shortest dtype that the node reads or writes, as the judge has it."""
+    if dtype != AUTOCAST:
+        return FAULT[dtype]
+    held = {str(recording.variables[v].dtype) for _, v in (*node.inputs, *node.outputs)}
+    return FAULT["bfloat16" if "torch.bfloat16" in held else "float32"]
+
+
+def _off(sent: Any, entry: int, held: torch.dtype, size: float) -> Any:
+    """The adjoint with one entry multiplied by 1 + size, in the dtype that it is held in."""
+    changed = torch.from_numpy(np.array(sent, order="C")).to(held)
+    changed.view(-1)[entry] *= 1.0 + size
+    return to_numpy(changed)
+
+
 def _is_a_choice(v: LocalVerdict, edge: int, entry: int, node: Node) -> bool:
     """Whether the entry that was changed, and no other, is what makes this judgement a convention."""
     at = np.unravel_index(entry, np.shape(node.sent[edge]))
-    return v.judgement.verdict == "convention" and v.argument == edge and tuple(v.judgement.entry) == at
+    variables = dict(node.inputs)  # several edges may lead to one tensor
+    return (
+        v.judgement.verdict == "convention"
+        and variables[v.argument] == variables[edge]
+        and tuple(v.judgement.entry) == at
+    )
 
 
-def _judge_disturbed(
-    found: Found, nodes: Sequence[Node], node: Node, edge: int, entry: int, dtype: str, seed: int
-) -> list[LocalVerdict]:
-    """What the local judge says of a node one entry of which is multiplied by 1 + FAULT on its way."""
-    recording, seen = found.recording, found.seen
-    assert recording is not None and seen is not None
-
-    def disturb(sent: Any, received: Any) -> Any:
-        changed = sent[edge].clone(memory_format=torch.contiguous_format)
-        changed.view(-1)[entry] *= 1.0 + FAULT[dtype]
-        return tuple(changed if i == edge else g for i, g in enumerate(sent))
-
-    handle = node.node.register_hook(disturb)  # before the noting hook, which then sees the faulty adjoint
-    try:
-        run_backward(recording, nodes, [*recording.leaves.values()], cotangents(recording.torch_outputs, seed))
-    finally:
-        handle.remove()
-    return list(judge_node(seen, node, seed))
-
-
-def _entries(node: Node, edge: int) -> np.ndarray[Any, Any]:
-    """Flat indices of the entries of an adjoint that are finite and not zero."""
+def _entries(node: Node, edge: int, held: torch.dtype) -> np.ndarray[Any, Any]:
+    """Flat indices of the entries of an adjoint that are finite and not zero; in a half precision, large enough that
+    a fault changes them by as much as it says."""
     g = node.sent[edge] if edge < len(node.sent) else None
     if g is None or np.asarray(g).dtype.kind != "f":
         return np.zeros(0, dtype=np.int64)
     flat = np.asarray(g).reshape(-1)
-    return np.flatnonzero(np.isfinite(flat) & (flat != 0.0))
+    least = torch.finfo(held).tiny if str(held).removeprefix("torch.") in HALF else 0.0
+    return np.flatnonzero(np.isfinite(flat) & (flat != 0.0) & (np.abs(flat) >= least))

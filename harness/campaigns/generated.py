@@ -27,6 +27,7 @@ from ..generation.fixed_draws import without_constants_of_modules
 from ..judgement.comparing import Found, Subject, TheirsRaised, compare_reverse
 from ..judgement.judging import judge, worst
 from ..judgement.one_sided import hold_against_one_sided
+from ..judgement.precisions import AUTOCAST, DTYPES, entered
 from ..judgement.rows import Rows
 from ..recorder.recording import capture
 from ..result import Culprit
@@ -68,12 +69,14 @@ def draw_cases(strategy: SearchStrategy[Case], count: int, seed: int) -> list[Ca
 
 
 def in_precision(case: Case, dtype: str) -> Case:
-    """The case with inputs and constants that `dtype` holds exactly."""
+    """The case with inputs and constants that `dtype` (a name of `precisions.DTYPES`) holds exactly."""
     if dtype == "float64":
         return case
 
     def rounded(x: Any) -> Any:
-        return np.asarray(x).astype(dtype).astype(np.float64) if np.asarray(x).dtype.kind == "f" else x
+        if np.asarray(x).dtype.kind != "f":
+            return x
+        return torch.from_numpy(np.array(x, dtype=np.float64)).to(DTYPES[dtype]).double().numpy()
 
     p = case.program
     program = Program(p.inputs, {v: rounded(c) for v, c in p.constants.items()}, p.equations, p.outputs, p.name)
@@ -81,10 +84,15 @@ def in_precision(case: Case, dtype: str) -> Case:
 
 
 def subject_of(case: Case, dtype: str, seed: int) -> Subject:
-    """The emitted PyTorch function of a case, with its inputs as leaves of `dtype`."""
-    kind = getattr(torch, dtype)
-    leaves = [torch.from_numpy(x.copy()).to(kind).requires_grad_() for x in case.inputs]
-    call = compiled(emit(case.program, always_tuple=True))
+    """The emitted PyTorch function of a case, with its inputs as leaves of `dtype` (a name of `precisions.DTYPES`)."""
+    leaves = [torch.from_numpy(x.copy()).to(DTYPES[dtype]).requires_grad_() for x in case.inputs]
+    plain = compiled(emit(case.program, always_tuple=True))
+
+    def under(*tensors: torch.Tensor) -> Any:
+        with entered(dtype):
+            return plain(*tensors)
+
+    call = under if dtype == AUTOCAST else plain
     return Subject(call, leaves, [], [f"x{i}" for i in range(len(leaves))], None, seed)
 
 

@@ -136,13 +136,14 @@ def _within_last_rounding(question: Question, exact: list[Array], answers: list[
 
     The spread is never less than that of the last rounding, so z is at most what is reported here. None: measure it.
     """
-    if not hasattr(question.plan, "rounds"):
-        question.plan.rounds = rounds_last(question.plan)  # type: ignore[attr-defined]
+    known = question.plan.__dict__.setdefault("rounds", {})
+    if question.dtype not in known:
+        known[question.dtype] = rounds_last(question.plan, question.dtype)
     results = []
-    for t, y, rounds in zip(answers, exact, question.plan.rounds, strict=True):  # type: ignore[attr-defined]
+    for t, y, u in zip(answers, exact, known[question.dtype], strict=True):
         if t.shape != y.shape or y.dtype.kind not in "fc":
             return None
-        least = NOISE * UNIT_ROUNDOFF[question.dtype] * np.abs(y) if rounds else np.zeros(y.shape)
+        least = NOISE * u * np.abs(y) if u else np.zeros(y.shape)
         with np.errstate(all="ignore"):
             good = (np.abs(t - y) <= SETTLED * least) | (t == y)
             if question.outside_domain:

@@ -18,6 +18,7 @@ from ..recorder.witnessing import Witnessed
 from .conventions import follow
 from .judging import Judgement, Question, judge
 from .plans import started
+from .precisions import kept
 
 
 @dataclass
@@ -92,13 +93,14 @@ def _question(
     wrt = range(len(ins))
     values = [_value(seen, v) for v in program.inputs]
     cotangents = [adjoint(node.received, k, recording.variables[v].value.shape) for k, v in outputs]
-    known = _recorded(seen, equations)
-    plan, given = started(program, f"local {len(ins)}", lambda p: reverse(p, wrt), [*values, *cotangents], known)
+    known, run = _recorded(seen, equations), kept(seen)
+    plan, given = started(
+        program, f"local {len(ins)}", lambda p, **k: reverse(p, wrt, **k), [*values, *cotangents], known, run
+    )
 
     def lossy() -> tuple[Plan, list[Any]]:
-        return started(
-            program, f"local lossy {len(ins)}", lambda p: reverse(p, wrt, lossy=True), [*values, *cotangents], known
-        )
+        derive = lambda p, **k: reverse(p, wrt, lossy=True, **k)  # noqa: E731
+        return started(program, f"local lossy {len(ins)}", derive, [*values, *cotangents], known, run)
 
     sent = []
     for v in inputs:
@@ -151,7 +153,7 @@ def judge_values(seen: Witnessed, seed: int = 0) -> Iterator[LocalVerdict]:
         externals = tuple(v for v in outside if v not in scalars)
         program = Program(externals, scalars, tuple(equations), tuple(variables), "value")
         values = [_value(seen, v) for v in externals]
-        plan, given = started(program, "value", lambda p: p, values)
+        plan, given = started(program, "value", lambda p, **_: p, values, run=kept(seen))
         dtype = str(recording.variables[outs[0]].dtype).removeprefix("torch.")
         nan = any(np.isnan(x).any() for x in values if x.dtype.kind == "f")
         answers = [recording.variables[o].value for o in outs]

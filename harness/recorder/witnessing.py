@@ -32,7 +32,7 @@ class Witnessed:
     values: the recorded number of every traced variable that is the output of a call, so that a reading can start from
     PyTorch's own values. followed: per call, the names of documented definitions its reading relies on.
     cut: calls under no_grad whose results are held fixed. left: variables that a custom Function made of its inputs
-    outside torch -> why they have no reading; they are opaque inputs too.
+    outside torch -> why they have no reading; they are opaque inputs too. kept: the dtypes of the run, for the judge.
     """
 
     recording: Recording
@@ -45,6 +45,7 @@ class Witnessed:
     followed: dict[int, tuple[str, ...]] = field(default_factory=dict)
     cut: list[int] = field(default_factory=list)
     left: dict[int, str] = field(default_factory=dict)
+    kept: Any = None
 
     @property
     def missing(self) -> dict[str, str]:
@@ -107,7 +108,7 @@ def _read(recording: Recording, wrt: list[int], left: dict[int, str], cut_no_gra
     for i in (*wrt, *left):
         _enter(seen, i)
     seen.opaque += [seen.tracers[i].variable for i in left]
-    inside = _custom_regions(recording)
+    inside = in_custom_functions(recording)
     custom = inside if cut_no_grad else set()
     for number, call in enumerate(recording.calls):
         references = call.references()
@@ -171,7 +172,7 @@ def _replace_unseen(seen: Witnessed, number: int, call: Call) -> bool:
     return True
 
 
-def _custom_regions(recording: Recording) -> set[int]:
+def in_custom_functions(recording: Recording) -> set[int]:
     """Calls that ran inside the forward of a custom Function.
 
     Its node is created before its forward runs, so they are what its outputs are made of, back to calls with a smaller
