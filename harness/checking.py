@@ -24,7 +24,7 @@ from .judgement.precisions import DTYPES
 from .judgement.rows import Rows
 from .recorder.preserving import random_state, untouched
 from .recorder.reachable import as_module, name_of
-from .result import CheckResult, Culprit
+from .result import END_TO_END, CheckResult, Culprit
 from .runners import RUNNERS, compare_with
 from .subjects import converted, initialised, subject_of
 
@@ -81,32 +81,33 @@ def check(
         )
     rows = Rows(name_of(fn), source="user", seed=seed)
     called, module = as_module(fn)
+    given = kwargs or {}
     unsupported: dict[str, str] = {}
     culprit: Culprit | None = None
     exception: BaseException | None = None
     for dtype in dtypes or (None,):
-        with _gradients_on(), random_state(), untouched(module), _ready(called, module, inputs, kwargs or {}, dtype):
-            subject = subject_of(called, module, inputs, kwargs or {}, wrt, dtype, seed)
-            for mode, runner in product(modes, runners):
-                start = time.perf_counter()
-                try:
-                    with random_state():
-                        found = compare_with(runner, subject, rows, mode)
-                except TheirsRaised as error:
-                    exception, culprit = error.original, culprit or error.culprit
-                    rows.add(
-                        mode=mode,
-                        runner=runner,
-                        verdict="raised",
-                        message=error.text,
-                        dtype=subject.dtype,
-                        seconds=time.perf_counter() - start,
-                    )
-                    continue
-                if runner == "autograd" and mode != "R" and found.culprit is not None:
-                    found.culprit = _alone(found, mode, seed, rows) or found.culprit
-                culprit = culprit or found.culprit
-                unsupported.update(found.unsupported)
+        raised = {"verdict": "raised", "dtype": dtype}
+        try:
+            with _gradients_on(), random_state(), untouched(module), _ready(called, module, inputs, given, dtype):
+                subject = subject_of(called, module, inputs, given, wrt, dtype, seed)
+                raised["dtype"] = subject.dtype
+                for mode, runner in product(modes, runners):
+                    start = time.perf_counter()
+                    try:
+                        with random_state():
+                            found = compare_with(runner, subject, rows, mode)
+                    except TheirsRaised as error:
+                        exception, culprit = error.original, culprit or error.culprit
+                        seconds = time.perf_counter() - start
+                        rows.add(mode=mode, runner=runner, message=error.text, seconds=seconds, **raised)
+                        continue
+                    if runner == "autograd" and mode != "R" and found.culprit is not None:
+                        found.culprit = _alone(found, mode, seed, rows) or found.culprit
+                    culprit = culprit or found.culprit
+                    unsupported.update(found.unsupported)
+        except TheirsRaised as error:  # the first call of a lazy module, which gives its parameters their shapes
+            exception = error.original
+            rows.add(mode=modes[0], runner=runners[0], message=error.text, **raised)
     _name_known(rows)
     known, expired = name_own(rows.rows, own.known)
     frame = frame_from_rows(rows.rows)
@@ -181,7 +182,7 @@ def _ready(
 
 def _alone(found: Found, mode: str, seed: int, rows: Rows) -> Culprit | None:
     """The operation that is wrong on its own in a mode other than R; the mode's rows are given its name."""
-    if found.recording is None or found.seen is None:
+    if found.recording is None or found.seen is None or found.culprit is None or found.culprit.kind != END_TO_END:
         return None
     for call, _, _, single in suspects(found.recording, found.seen, mode, seed):
         worst_row = max((r for r in single.rows if r["verdict"] == "mismatch"), key=lambda r: r["z"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import traceback
 from typing import Any
 
 
@@ -49,5 +51,18 @@ class TheirsRaised(Exception):
 
     @property
     def text(self) -> str:
-        """The exception on one line, shown as theirs."""
-        return f"{type(self.original).__name__}: {' '.join(str(self.original).split())}"[:500]
+        """The exception on one line, shown as theirs, with the line of their code that it comes from."""
+        said = f"{type(self.original).__name__}: {' '.join(str(self.original).split())}"[:500]
+        where = place_of(self.original)
+        return f"{said} (raised at {where})" if where else said
+
+
+def place_of(error: BaseException) -> str:
+    """file:line of the innermost frame of an exception that is neither PyTorch's nor ours; "" where there is none."""
+    ours = os.path.dirname(os.path.abspath(__file__)) + os.sep
+    frames = traceback.extract_tb(error.__traceback__)
+    theirs = [f for f in frames if not f.filename.startswith((ours, "<frozen")) and TORCH not in f.filename]
+    return f"{theirs[-1].filename}:{theirs[-1].lineno}" if theirs else ""
+
+
+TORCH = f"{os.sep}torch{os.sep}"

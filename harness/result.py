@@ -14,6 +14,7 @@ NOTHING_DEPENDS = (
     "nothing was tested"
 )
 
+AS_WRITTEN = "held constant, as written"
 ATEN, CUSTOM, HOOK, CUT = "ATen rule", "custom Function", "hook", "cut graph"
 NONDETERMINISM, COMPILER, CHECKPOINT, END_TO_END = "nondeterminism", "compiler", "checkpoint", "end to end"
 # What is at fault, in words. A custom Function needs none: its own line says where it was called.
@@ -55,7 +56,8 @@ class Culprit:
         at += f" in mode {self.mode}" if self.mode != "R" else ""
         if self.torch_value != self.torch_value and self.reference_value != self.reference_value:  # no numbers to show
             return f"{self.operation}{at}"
-        numbers = f"PyTorch {self.torch_value:.17g}, witness {self.reference_value:.17g}"
+        names = ("second run", "first run") if self.kind == NONDETERMINISM else ("PyTorch", "witness")
+        numbers = f"{names[0]} {self.torch_value:.17g}, {names[1]} {self.reference_value:.17g}"
         return f"{self.operation}{at}, entry {list(self.entry)}: {numbers}"
 
 
@@ -125,6 +127,8 @@ class CheckResult:
                     lines.append("  the end-to-end gradients agree: the error does not reach them at these inputs")
             if row["message"] != NOTHING_DEPENDS and (f["message"] == NOTHING_DEPENDS).any():
                 lines.append(f"  {NOTHING_DEPENDS}")
+            said = dict.fromkeys((r, m) for r, m in zip(f["wrt"], f["message"], strict=True) if isinstance(m, str))
+            lines += [f"  {name}: {m}" for name, m in said if m.startswith(AS_WRITTEN) and m != row["message"]]
         if self.culprit is not None:
             lines.append(f"  culprit: {self.culprit}")
             if self.culprit.called:

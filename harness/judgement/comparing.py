@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,23 +13,26 @@ import torch
 from ...reference_engine.errors import EngineError
 from ...reference_engine.evaluate import Plan
 from ...reference_engine.reverse import reverse
-from ..errors import TheirsRaised, UsageError
+from ..errors import TheirsRaised
 from ..recorder.hooks import HookNote
 from ..recorder.nested import tensors_in
 from ..recorder.nodes import Node, nodes_of, run_backward
 from ..recorder.preserving import random_state, random_state_of_backward, random_states, set_random_states, untouched
-from ..recorder.recording import Recording, capture, to_numpy
-from ..recorder.witnessing import Witnessed, witness
+from ..recorder.recording import Recording, to_numpy
+from ..recorder.witnessing import Witnessed
 from ..result import END_TO_END, NOTHING_DEPENDS, Culprit
 from .conventions import follow, within
-from .culprits import culprit_of, rows_of_forms, rows_of_hooks
+from .culprits import culprit_of, rows_of_forms, rows_of_hooks, where_nan_starts
 from .judging import REAL_PART, Judgement, Question, judge, worst
 from .local import LocalVerdict, judge_node, judge_values
+from .looking_again import look_again
 from .modes import ask_torch, reference
 from .one_sided import hold_against_one_sided
 from .plans import started
 from .precisions import kept
 from .rows import Rows
+from .second_run import row_of_parting
+from .subject import Subject, cotangents, record
 
 NAN_MADE = "0 · inf is NaN"
 ZERO_TIMES_SLOPE = (
@@ -37,31 +40,6 @@ ZERO_TIMES_SLOPE = (
     f"{NAN_MADE}: select its argument first (torch.where before and after it), not its result alone"
 )
 PRECISION = ("float64", "float32", "bfloat16", "float16")
-
-
-@dataclass
-class Subject:
-    """A function of leaves: `call(*inputs)`; `parameters` are leaves it closes over. names: one per input, then one per
-    parameter. thorough: the callable is a user's, so that cut graphs and runs that differ are looked for. asked: per
-    leaf, whether the user has it require a gradient.
-    """
-
-    call: Callable[..., Any]
-    inputs: list[torch.Tensor]
-    parameters: list[torch.Tensor]
-    names: list[str]
-    module: torch.nn.Module | None = None
-    seed: int = 0
-    thorough: bool = False
-    asked: Sequence[bool] = ()
-
-    @property
-    def leaves(self) -> list[torch.Tensor]:
-        return [*self.inputs, *self.parameters]
-
-    @property
-    def dtype(self) -> str:
-        return str(self.leaves[0].dtype).removeprefix("torch.") if self.leaves else "float64"
 
 
 @dataclass
@@ -74,47 +52,6 @@ class Found:
     recording: Recording | None = None
     seen: Witnessed | None = None
     call: int | None = None
-
-
-def record(subject: Subject, *, cut_no_grad: bool = True) -> tuple[Recording, Witnessed, list[int]]:
-    """The recorded run of the subject, the witness's reading of it, and the recorded variables of its leaves."""
-    with random_state(), untouched(subject.module):
-        try:
-            recording = capture(subject.call, *subject.inputs)
-        except Exception as error:
-            raise TheirsRaised(error) from error
-        leaves = dict(zip([id(t) for t in subject.inputs], recording.inputs, strict=True))
-        leaves.update({id(t): index for index, t in recording.leaves.items()})
-    outputs = [t for t in recording.torch_outputs if t.is_floating_point() or t.is_complex()]
-    if not outputs:
-        raise UsageError(
-            f"check: the callable returned {_returned(recording)} without a floating tensor; accepted are "
-            f"tensors, alone or nested in tuples, lists, dictionaries. Return the loss or the outputs."
-        )
-    wrt = [leaves.get(id(t), -1) for t in subject.leaves]
-    return recording, witness(recording, [v for v in dict.fromkeys(wrt) if v >= 0], cut_no_grad=cut_no_grad), wrt
-
-
-def _returned(recording: Recording) -> str:
-    """The type of the result, and the dtypes of its tensors."""
-    dtypes = sorted({str(t.dtype).removeprefix("torch.") for t in recording.torch_outputs})
-    return type(recording.result).__name__ + (f" of {', '.join(dtypes)}" if dtypes else "")
-
-
-def cotangents(outputs: Sequence[torch.Tensor], seed: int) -> list[torch.Tensor | None]:
-    """1 for a single scalar; otherwise standard normal numbers drawn from the seed. None for outputs that are not
-    floating.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    floating = [t for t in outputs if t.is_floating_point() or t.is_complex()]
-    if len(floating) == 1 and floating[0].dim() == 0:
-        return [torch.ones_like(t) if t is floating[0] else None for t in outputs]
-    return [
-        torch.randn(t.shape, generator=generator, dtype=torch.float64).to(t.dtype).to(t.device)
-        if t.is_floating_point() or t.is_complex()
-        else None
-        for t in outputs
-    ]
 
 
 def compare_reverse(subject: Subject, rows: Rows) -> Found:
@@ -155,6 +92,8 @@ def compare_reverse(subject: Subject, rows: Rows) -> Found:
     if not any(v in seen.tracers for v in recording.outputs):
         rows.rows[-1]["message"] = NOTHING_DEPENDS
     rows.rows[-1]["seconds"] = time.perf_counter() - start
+    if subject.thorough:
+        found.culprit = look_again(subject, recording, nodes, c, gradients, wrt, found.culprit, rows)
     found.verdict = worst([r["verdict"] for r in rows.rows])
     return found
 
@@ -228,25 +167,13 @@ def _globally(
         rows.judged(j, mode="R", quantity="derivative", order=1, wrt=name, dtype=dtype)
         if j.verdict == "mismatch" and found.culprit is None:
             found.culprit = Culprit("end to end", "", 0, j.entry, j.torch_value, j.reference, kind=END_TO_END)
-            made = _where_nan_starts(local) if np.isnan(j.torch_value) else None
+            made = where_nan_starts(local) if np.isnan(j.torch_value) else None
             if made is not None:
                 file, _, line = made.where.rpartition(":")
                 number = int(line) if line.isdigit() else 0
                 found.culprit = Culprit(made.operation, file, number, j.entry, j.torch_value, j.reference)
                 rows.rows[-1]["message"] = ZERO_TIMES_SLOPE.format(made.operation, made.where or "an unknown line")
                 rows.rows[-1]["culprit"] = made.operation
-
-
-def _where_nan_starts(local: Sequence[tuple[LocalVerdict, Node | None]]) -> LocalVerdict | None:
-    """The node that sends a NaN although none arrives: it multiplied a zero adjoint by a slope that is not finite."""
-    for v, n in local:
-        if n is not None and v.quantity == "derivative" and _has_nan(n.sent) and not _has_nan(n.received):
-            return v
-    return None
-
-
-def _has_nan(parts: Sequence[Any]) -> bool:
-    return any(g is not None and np.isnan(g).any() for g in parts)
 
 
 def _same_numbers(outputs: Sequence[torch.Tensor], recorded: Sequence[torch.Tensor]) -> bool:
@@ -340,6 +267,11 @@ def compare_forward_modes(subject: Subject, rows: Rows, mode: str) -> Found:
             **common, verdict="raised", message=f"{type(error).__name__}: {text}", seconds=time.perf_counter() - start
         )
         return found
+    if subject.thorough and last and not _same_numbers(last[0], [recording.torch_outputs[i] for i in wanted]):
+        parting = row_of_parting(subject, recording, rows, mode)
+        if parting is not None:
+            found.culprit = parting.culprit
+            return found
     if recording.draws and not _same_numbers(last[0], [recording.torch_outputs[i] for i in wanted]):
         text = f"mode {mode} of a run that draws random numbers: under torch.func PyTorch drew others than recorded"
         found.unsupported[f"mode {mode} of random draws"] = text

@@ -158,3 +158,15 @@ def _numbers(n: HookNote) -> tuple[tuple[int, ...], float, float]:
     change = np.nan_to_num(np.abs(n.after - n.before), nan=np.inf)
     entry = tuple(int(i) for i in np.unravel_index(int(np.argmax(change)), change.shape))
     return entry, float(np.real(n.after[entry])), float(np.real(n.before[entry]))
+
+
+def where_nan_starts(local: Sequence[tuple[LocalVerdict, Node | None]]) -> LocalVerdict | None:
+    """The node that sends a NaN although none arrives: it multiplied a zero adjoint by a slope that is not finite."""
+    for v, n in local:
+        if n is not None and v.quantity == "derivative" and _has_nan(n.sent) and not _has_nan(n.received):
+            return v
+    return None
+
+
+def _has_nan(parts: Sequence[Any]) -> bool:
+    return any(g is not None and np.isnan(g).any() for g in parts)

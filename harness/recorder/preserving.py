@@ -140,17 +140,13 @@ class _Kept:
                 t.__class__ = self.kind
         elif t.shape != self.value.shape or t.dtype != self.value.dtype:
             t.data = self.value
-        elif not _same_bits(t.detach(), self.value):
+        elif not same_bits(t.detach(), self.value):
             t.data.copy_(self.value)
         if t.is_leaf and t.requires_grad != self.requires_grad:
             t.requires_grad_(self.requires_grad)
         if t.is_leaf and t.grad is not self.grad:
             t.grad = self.grad
-        if (
-            self.grad is not None
-            and self.grad_value is not None
-            and not _same_bits(self.grad.detach(), self.grad_value)
-        ):
+        if self.grad is not None and self.grad_value is not None and not same_bits(self.grad.detach(), self.grad_value):
             self.grad.detach().copy_(self.grad_value)
         for name, hooks, before in self.hooks:
             now = getattr(t, name, None)
@@ -164,13 +160,15 @@ class _Kept:
 HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
 
 
-def _same_bits(a: torch.Tensor, b: torch.Tensor) -> bool:
+def same_bits(a: torch.Tensor, b: torch.Tensor) -> bool:
     """Equal bit for bit, NaN and the sign of zero included."""
     if a.shape != b.shape or a.dtype != b.dtype:
         return False
     if a.is_meta:
         return True
-    if a.layout != torch.strided or a.is_quantized:
+    if a.layout != torch.strided:
+        return same_bits(a.to_dense(), b.to_dense())
+    if a.is_quantized:
         return torch.equal(a, b)
     return _bytes(a) == _bytes(b)
 

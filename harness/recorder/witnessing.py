@@ -78,15 +78,17 @@ class Witnessed:
         return equations
 
 
-def witness(recording: Recording, wrt: list[int], *, cut_no_grad: bool = True) -> Witnessed:
+def witness(
+    recording: Recording, wrt: list[int], *, cut_no_grad: bool = True, follow_detached: bool = False
+) -> Witnessed:
     """Lower every call that depends on the recorded variables `wrt`.
 
     `cut_no_grad`: what ran under no_grad outside a custom Function is a constant, as reverse mode has it; False
-    follows tangents through it.
+    follows tangents through it. `follow_detached`: detached values are followed too, as if nothing were detached.
     """
-    seen = _read(recording, wrt, {}, cut_no_grad)
+    seen = _read(recording, wrt, {}, cut_no_grad, follow_detached)
     left = _left_torch(seen)
-    return _read(recording, wrt, left, cut_no_grad) if left else seen
+    return _read(recording, wrt, left, cut_no_grad, follow_detached) if left else seen
 
 
 def _left_torch(seen: Witnessed) -> dict[int, str]:
@@ -103,7 +105,9 @@ def _left_torch(seen: Witnessed) -> dict[int, str]:
     return left
 
 
-def _read(recording: Recording, wrt: list[int], left: dict[int, str], cut_no_grad: bool) -> Witnessed:
+def _read(
+    recording: Recording, wrt: list[int], left: dict[int, str], cut_no_grad: bool, follow_detached: bool = False
+) -> Witnessed:
     seen = Witnessed(recording, Builder(), left=left)
     for i in (*wrt, *left):
         _enter(seen, i)
@@ -114,7 +118,7 @@ def _read(recording: Recording, wrt: list[int], left: dict[int, str], cut_no_gra
         references = call.references()
         if not any(i in seen.tracers for i in references):
             continue
-        if is_constant(call.name) and not (number in custom and call.name == "aten::detach"):
+        if is_constant(call.name) and not ((number in custom or follow_detached) and call.name == "aten::detach"):
             continue
         if not any(o is not None and recording.variables[o].is_float for o in call.outputs):
             continue

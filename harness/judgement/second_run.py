@@ -1,0 +1,185 @@
+"""Two runs with equal inputs and equal random state: do they agree, and where do they part if not?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten
+
+from ...reference_engine.rounding import UNIT_ROUNDOFF
+from ..recorder.nested import tensors_in
+from ..recorder.nodes import Node, run_backward
+from ..recorder.preserving import random_state, random_state_of_backward, untouched
+from ..recorder.recording import Call, Recording, to_numpy
+from ..recorder.recording import _where as where_called
+from ..result import NONDETERMINISM, Culprit
+from .culprits import backward_of, place
+from .judging import REAL_PART
+from .rows import Rows
+
+if TYPE_CHECKING:
+    from .subject import Subject
+
+FOLLOWED = 2  # runs followed call by call: what alternates from run to run is like the recording every other time
+TWO_RUNS = "two runs with equal inputs and equal random state of torch, NumPy and Python"
+BRANCH = "take different branches: {0} there, where the recorded run had {1}"
+DRAWN = "draw other numbers, by a generator of their own"
+OTHER = "give different numbers"
+
+
+@dataclass
+class Parting:
+    """Where a second run parts from the recorded one. said: in what way; operation: the call there."""
+
+    operation: str
+    where: str
+    said: str
+    entry: tuple[int, ...]
+    recorded: float
+    again: float
+
+    @property
+    def text(self) -> str:
+        """The whole sentence."""
+        at = f", first at {self.where} ({self.operation})" if self.where else ""
+        return f"{TWO_RUNS} {self.said}{at}"
+
+    @property
+    def culprit(self) -> Culprit:
+        """The line that two runs part at, with the numbers of both."""
+        return Culprit(self.operation, *place(self.where), self.entry, self.again, self.recorded, kind=NONDETERMINISM)
+
+
+def parting_of(subject: Subject, recording: Recording) -> Parting | None:
+    """Where another run of the subject parts from its recording; None if it does not.
+
+    A bare run is made first; where its outputs are those of the recording nothing else is done. Differences of less
+    than half of the digits are rounding's: kernels may add in another order where memory is aligned otherwise.
+    """
+    with random_state(), untouched(subject.module):
+        outputs = tensors_in(subject.call(*subject.inputs))
+    pairs = zip(outputs, recording.torch_outputs, strict=False)
+    if len(outputs) == len(recording.torch_outputs) and not any(_differ(to_numpy(a), to_numpy(b), b) for a, b in pairs):
+        return None
+    for _ in range(FOLLOWED):
+        follower = _Following(recording)
+        with random_state(), untouched(subject.module), follower:
+            subject.call(*subject.inputs)
+        if follower.parting is not None:
+            return follower.parting
+    return None
+
+
+class _Following(TorchDispatchMode):
+    """A dispatch mode that holds each call of a run against the recording's, and notes the first that differs."""
+
+    def __init__(self, recording: Recording) -> None:
+        super().__init__()
+        self.recording = recording
+        self.calls = iter([c for c in recording.calls if c.func is not None])
+        self.parting: Parting | None = None
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        flat = tree_flatten(result)[0]
+        if self.parting is not None or not any(isinstance(r, torch.Tensor) for r in flat):
+            return result
+        call = next(self.calls, None)
+        if call is None or call.func is not func:
+            known = "nothing" if call is None else call.qualified
+            said = BRANCH.format(func.name(), known)
+            nothing = float("nan")
+            self.parting = Parting(func.name(), where_called(), said, (), nothing, nothing)
+            return result
+        for r, o in zip(flat, call.outputs, strict=False):
+            if isinstance(r, torch.Tensor) and o is not None and self.parting is None:
+                self._hold(call, r, self.recording.variables[o].value)
+        return result
+
+    def _hold(self, call: Call, t: torch.Tensor, recorded: np.ndarray[Any, Any]) -> None:
+        if call.name.startswith(("aten::empty", "aten::new_empty")):  # memory that nobody has written yet
+            return
+        again = to_numpy(t)
+        if not _differ(again, recorded, t):
+            return
+        said = DRAWN if not call.references() or torch.Tag.nondeterministic_seeded in call.func.tags else OTHER
+        entry, a, b = _numbers(again, recorded)
+        self.parting = Parting(call.qualified, where_called(), said, entry, b, a)
+
+
+def _differ(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any], like: torch.Tensor) -> bool:
+    """Whether two arrays differ by more than half of the digits of their dtype, measured at their greatest entry."""
+    if a.shape != b.shape:
+        return True
+    if np.array_equal(a, b, equal_nan=a.dtype.kind in "fc"):
+        return False
+    if a.dtype.kind not in "fc":
+        return True
+    name = str(like.dtype).removeprefix("torch.")
+    half = np.sqrt(UNIT_ROUNDOFF.get(REAL_PART.get(name, name), UNIT_ROUNDOFF["float32"]))
+    with np.errstate(all="ignore"):
+        same = (a == b) | (np.isnan(a) & np.isnan(b))
+        size = np.max(np.abs(np.where(np.isfinite(b), b, 0.0)), initial=0.0)
+        return bool((~same & ~(np.abs(a - b) <= half * size)).any())
+
+
+def _numbers(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> tuple[tuple[int, ...], float, float]:
+    """The entry in which two arrays differ most, with both numbers."""
+    if a.shape != b.shape or not a.size:
+        return (), float("nan"), float("nan")
+    with np.errstate(all="ignore"):
+        error = np.nan_to_num(np.abs(a.astype(complex) - b), nan=np.inf)
+    entry = tuple(int(i) for i in np.unravel_index(int(np.argmax(error)), error.shape))
+    return entry, float(np.real(a[entry])), float(np.real(b[entry]))
+
+
+def row_of_parting(subject: Subject, recording: Recording, rows: Rows, mode: str) -> Parting | None:
+    """One `indeterminate` row where two runs differ: there is no one function to differentiate."""
+    parting = parting_of(subject, recording)
+    if parting is not None:
+        rows.add(
+            operation="two runs",
+            mode=mode,
+            quantity="value",
+            order=0,
+            wrt=parting.where,
+            dtype=subject.dtype,
+            verdict="indeterminate",
+            entry=str(list(parting.entry)),
+            torch_value=parting.again,
+            reference_value=parting.recorded,
+            culprit=parting.operation,
+            message=f"{parting.text}. Seed that generator, or pass what it draws as an input",
+        )
+    return parting
+
+
+def backward_parts(
+    subject: Subject, recording: Recording, nodes: Sequence[Node], c: Sequence[torch.Tensor | None]
+) -> Culprit | None:
+    """The node that sends other gradients in a second backward pass through the same graph, with equal random state."""
+    again = [replace(n, sent=[], received=[], ran=False, returned={}) for n in nodes]
+    with random_state_of_backward(subject.seed):
+        run_backward(recording, again, subject.leaves, c)
+    for n, other in zip(nodes, again, strict=True):
+        if not _parts_differ(n.sent, other.sent, recording) or _parts_differ(n.received, other.received, recording):
+            continue
+        calls = [recording.calls[i] for i in n.calls if recording.calls[i].where]
+        called = calls[-1].where if calls else ""
+        own = backward_of(n) if n.is_custom else ""
+        pairs = [(a, b) for a, b in zip(other.sent, n.sent, strict=False) if a is not None and b is not None]
+        entry, x, y = max((_numbers(a, b) for a, b in pairs), key=lambda p: abs(p[1] - p[2]))
+        return Culprit(n.name, *place(own or called), entry, x, y, "R", called if own else "", NONDETERMINISM)
+    return None
+
+
+def _parts_differ(a: Sequence[Any], b: Sequence[Any], recording: Recording) -> bool:
+    like = recording.torch_outputs[0]
+    return len(a) != len(b) or any(
+        (x is None) != (y is None) or (x is not None and _differ(x, y, like)) for x, y in zip(a, b, strict=True)
+    )

@@ -1,0 +1,127 @@
+"""Where the graph is cut: detach, .data, no_grad and numbers that leave torch, by line, entry and lost derivative."""
+
+import numpy as np
+import pytest
+import torch
+from gradwitness.harness import GradientMismatch, assert_gradients, check
+
+POINT = torch.tensor([0.5, 1.0, 2.0], dtype=torch.float64)
+
+
+def squared(x):
+    return x * x
+
+
+def by_detach(x):
+    return squared(x).detach().sum()
+
+
+def by_data(x):
+    return squared(x).data.sum()
+
+
+def by_no_grad(x):
+    with torch.no_grad():
+        y = x * x
+    return y.sum()
+
+
+def by_item(x):
+    return torch.tensor(squared(x).sum().item(), dtype=torch.float64) * 1.0
+
+
+def by_numpy(x):
+    return torch.from_numpy(np.square(x.detach().numpy())).sum()
+
+
+def by_list(x):
+    return torch.tensor([v * v for v in x.tolist()], dtype=torch.float64).sum()
+
+
+@pytest.mark.parametrize(
+    ("fn", "operation", "line"),
+    [
+        (by_detach, "detach", 1),
+        (by_data, ".data", 1),
+        (by_no_grad, "no_grad (aten::mul.Tensor)", 2),
+        (by_item, ".item()", 1),
+        (by_numpy, ".numpy()", 1),
+        (by_list, ".tolist()", 1),
+    ],
+)
+def test_a_cut_is_named_with_its_line_and_the_lost_derivative(fn, operation, line):
+    """Σ x² has the gradient 2x, greatest at x = 2; PyTorch has none."""
+    result = check(fn, POINT)
+    culprit = result.culprit
+    assert (result.verdict, culprit.kind, culprit.operation) == ("mismatch", "cut graph", operation)
+    assert (culprit.file, culprit.line) == (__file__, fn.__code__.co_firstlineno + line)
+    assert culprit.entry == (2,) and culprit.torch_value == 0.0
+    # of numbers outside torch the derivative is a central quotient of Σ x² with step 6e-6: exact but for 2e-16 / 6e-6
+    assert culprit.reference_value == pytest.approx(4.0, rel=1e-9)
+    assert "the graph is cut by" in result.explain() and "nothing was tested" in result.explain()
+
+
+class Cut(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.enter, self.leave, self.idle = (torch.nn.Linear(3, 3).double() for _ in range(3))
+
+    def forward(self, x):
+        return self.leave(torch.tanh(self.enter(x)).detach())
+
+
+def test_parameters_behind_a_cut_are_a_mismatch_and_idle_ones_agree():
+    result = check(Cut(), POINT[None])
+    rows = result.frame[result.frame["program"] == "whole"].set_index("wrt")
+    assert set(rows.index[rows["verdict"] == "mismatch"]) == {"enter.weight", "enter.bias"}
+    assert rows.loc["idle.weight", "verdict"] == rows.loc["leave.weight", "verdict"] == "agree"
+    assert result.culprit.line == Cut.forward.__code__.co_firstlineno + 1
+    with pytest.raises(GradientMismatch, match="the graph is cut by detach"):
+        assert_gradients(Cut(), POINT[None])
+
+
+def test_an_input_that_does_not_ask_for_a_gradient_is_held_constant_as_written_and_said_to_be():
+    def loss(prediction, target):
+        return (prediction - target.detach()).square().sum()
+
+    result = check(loss, (POINT, POINT + 1))
+    assert result.verdict == "agree"
+    assert "target: held constant, as written: cut off by detach" in result.explain()
+    asked = check(loss, (POINT, (POINT + 1).requires_grad_()))
+    assert asked.verdict == "mismatch" and asked.culprit.reference_value == 2.0  # -2 (p - t), with p - t = -1
+
+
+def test_a_frozen_parameter_behind_a_cut_is_no_fault():
+    model = Cut()
+    model.enter.requires_grad_(False)
+    assert check(model, POINT[None]).verdict == "agree"
+
+
+def test_none_where_the_derivative_is_exactly_zero_agrees_with_a_note():
+    result = check(lambda x, y: y * 2 + (x > 0), (POINT, POINT + 0))
+    row = result.frame[result.frame["wrt"] == "x"].iloc[0]
+    assert row["verdict"] == "agree" and "None" in row["message"] and "exactly 0" in row["message"]
+
+
+def test_a_zero_where_none_would_do_agrees():
+    assert check(lambda x, y: y * 2 + x * 0, (POINT, POINT + 0)).verdict == "agree"
+
+
+def test_a_step_function_of_numbers_outside_torch_is_not_called_a_cut():
+    result = check(lambda x, y: y * float(round(x.sum().item())), (POINT, POINT + 0))
+    assert result.verdict == "agree"
+
+
+def test_a_gradient_that_a_custom_function_leaves_out_is_its_own_fault_and_no_cut():
+    class Forgetful(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 3
+
+        @staticmethod
+        def backward(ctx, g):
+            return None
+
+    culprit = check(Forgetful.apply, POINT).culprit
+    assert culprit.kind == "custom Function" and culprit.reference_value == 3 * culprit.reference_value / 3
+    assert culprit.line == Forgetful.backward.__code__.co_firstlineno

@@ -1,0 +1,182 @@
+"""Runs that differ though nothing else does: told apart from wrong rules; and callables that misbehave otherwise."""
+
+import numpy as np
+import pytest
+import torch
+from gradwitness.harness import GradientMismatch, UnsupportedOperation, assert_gradients, check
+
+POINT = torch.tensor([0.5, 1.0, 2.0], dtype=torch.float64)
+
+
+class Counter:
+    """1, 2, 3, … at each call: what a generator without a seed is, without the chance of equal draws."""
+
+    def __init__(self):
+        self.count = 0
+
+    def __call__(self):
+        self.count += 1
+        return float(self.count)
+
+
+def test_a_run_that_differs_from_the_next_is_indeterminate_and_its_line_is_named():
+    count = Counter()
+
+    def fn(x):
+        return x.sin() * count()
+
+    result = check(fn, POINT)
+    assert result.verdict == "indeterminate" and not result.ok
+    assert (result.culprit.kind, result.culprit.line) == ("nondeterminism", fn.__code__.co_firstlineno + 1)
+    assert "two runs with equal inputs and equal random state" in result.explain()
+    assert set(result.frame.loc[result.frame["program"] != "two runs", "verdict"]) == {"agree"}
+
+
+def test_a_generator_without_a_seed_is_told_from_the_generators_that_check_puts_back():
+    own = torch.Generator()
+    own.seed()
+    result = check(lambda x: x * torch.randn(3, generator=own, dtype=torch.float64), POINT)
+    assert result.culprit.kind == "nondeterminism" and "by a generator of their own" in result.explain()
+
+    def seeded_by_the_caller(x):
+        return x * torch.randn(3, dtype=torch.float64) * np.random.rand() + torch.nn.functional.dropout(x)
+
+    assert check(seeded_by_the_caller, POINT).verdict == "agree"
+
+
+def test_two_runs_that_take_different_branches_are_said_to():
+    count = Counter()
+
+    def fn(x):
+        if count() % 2 == 1:
+            return x.sin()
+        return x.cos()
+
+    result = check(fn, POINT)
+    assert "take different branches: aten::cos there, where the recorded run had aten::sin" in result.explain()
+    assert result.culprit.line == fn.__code__.co_firstlineno + 3
+
+
+def test_a_branch_that_depends_on_the_data_is_checked_as_it_was_taken():
+    def fn(x):
+        return x.exp() if x.sum() > 0 else x.sin()
+
+    assert check(fn, POINT).verdict == check(fn, -POINT).verdict == "agree"
+
+
+def test_no_rule_is_accused_where_two_backward_passes_differ():
+    count = Counter()
+
+    class Unsteady(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 2
+
+        @staticmethod
+        def backward(ctx, g):
+            return 2 * g * (1 + 1e-3 * count())
+
+    result = check(Unsteady.apply, POINT)
+    assert result.verdict == "mismatch" and result.culprit.kind == "nondeterminism"
+    assert result.culprit.line == Unsteady.backward.__code__.co_firstlineno
+    assert "second run" in str(result.culprit) and "first run" in str(result.culprit)
+
+
+@pytest.mark.parametrize("mode", ["F", "RR", "FR"])
+def test_other_modes_of_a_run_that_differs_are_not_called_wrong(mode):
+    count = Counter()
+    result = check(lambda x: x.sin() * count(), POINT, modes=(mode,))
+    assert result.verdict == "indeterminate" and result.culprit.kind == "nondeterminism"
+
+
+def doubled_in_place(x):
+    x.mul_(2)
+    return x * x
+
+
+def doubled_under_no_grad(x):
+    with torch.no_grad():
+        x.mul_(2)
+    return x * x
+
+
+def test_a_callable_that_writes_into_its_argument_gets_a_copy_and_it_is_said():
+    """(2x)² = 4x², with the derivative 8x; the caller's tensor stays."""
+    x = torch.tensor([3.0], dtype=torch.float64)
+    for modes in (("R",), ("F",), ("R", "RR")):
+        result = check(lambda x: doubled_in_place(x).sum(), x, modes=modes)
+        assert result.verdict == "agree" and x.item() == 3.0, result.explain()
+    whole = result.frame[(result.frame["program"] == "whole") & (result.frame["mode"] == "R")].iloc[0]
+    assert whole["torch_value"] == 8 * 3.0
+    said = result.frame[result.frame["program"] == "arguments"].iloc[0]
+    assert f"{__file__}:{doubled_in_place.__code__.co_firstlineno + 1}" in said["message"]
+
+
+def test_a_write_under_no_grad_leaves_the_caller_s_tensor_and_the_next_run_alone():
+    """y = (2x)² where autograd does not see the doubling: d(y)/dx = 2 · 2x = 4x."""
+    x = torch.tensor([3.0], dtype=torch.float64)
+    result = check(lambda x: doubled_under_no_grad(x).sum(), x)
+    assert x.item() == 3.0 and "writes into its argument (x)" in " ".join(result.frame["message"].dropna())
+    whole = result.frame[result.frame["program"] == "whole"].iloc[0]
+    assert whole["torch_value"] == 4 * 3.0 and result.verdict == "agree"
+
+
+def test_a_write_into_a_leaf_of_the_user_s_own_raises_as_theirs():
+    result = check(doubled_in_place, POINT.clone().requires_grad_())
+    assert result.verdict == "raised" and "leaf Variable" in result.frame["message"].iloc[0]
+
+
+def test_integers_that_a_callable_writes_into_stay_as_they_are():
+    index = torch.tensor([0, 1])
+
+    def fn(x, i):
+        i.add_(1)
+        return x[i]
+
+    assert check(fn, (POINT, index), modes=("R", "F")).verdict == "agree"
+    assert index.tolist() == [0, 1]
+
+
+def test_an_exception_is_shown_as_theirs_with_its_line_and_traceback():
+    def fn(x):
+        raise KeyError("weights")
+
+    result = check(fn, POINT)
+    assert result.verdict == "raised" and isinstance(result.exception, KeyError)
+    assert f"KeyError: 'weights' (raised at {__file__}:{fn.__code__.co_firstlineno + 1})" in result.explain()
+    frames = []
+    traceback = result.exception.__traceback__
+    while traceback is not None:
+        frames.append(traceback.tb_frame.f_code.co_name)
+        traceback = traceback.tb_next
+    assert frames[-1] == "fn"
+
+
+def test_an_exception_in_a_backward_is_theirs_too():
+    class Broken(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 2
+
+        @staticmethod
+        def backward(ctx, g):
+            raise ValueError("no backward today")
+
+    result = check(Broken.apply, POINT)
+    line = Broken.backward.__code__.co_firstlineno + 2
+    assert f"ValueError: no backward today (raised at {__file__}:{line})" in result.explain()
+    with pytest.raises(ValueError, match="no backward today"):
+        assert_gradients(Broken.apply, POINT)
+
+
+def test_a_lazy_module_whose_first_call_raises_is_theirs():
+    result = check(torch.nn.LazyConv2d(3, 2), torch.randn(4))
+    assert result.verdict == "raised" and result.exception is not None
+
+
+def test_each_misbehaviour_has_a_verdict_that_is_never_ok():
+    count = Counter()
+    with pytest.raises(GradientMismatch, match="two runs"):
+        assert_gradients(lambda x: x * count(), POINT)
+    with pytest.raises(UnsupportedOperation, match="linalg_eig"):
+        assert_gradients(lambda x: torch.linalg.eigvals(x).real, torch.randn(2, 2, dtype=torch.float64))
