@@ -87,9 +87,9 @@ class Compiled:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         from torch._dynamo.utils import counters
 
-        before = counters["frames"]["ok"]
+        before = counters["stats"]["unique_graphs"]
         result = self.fn(*args, **kwargs)
-        if not self.compiled and counters["frames"]["ok"] == before:
+        if not self.compiled and counters["stats"]["unique_graphs"] == before:
             raise NotExpressible("torch.compile compiled nothing of it and ran it as it is")
         self.compiled = True
         return result

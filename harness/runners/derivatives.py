@@ -74,7 +74,12 @@ def by_tape(
         outputs = fn(*leaves)
         between()
         first = _gradient(outputs, c, leaves, create_graph or mode == "RR")
-        return (first if mode == "R" else _gradient(first, t, leaves, create_graph)), outputs
+        if mode == "R":
+            return first, outputs
+        second = _gradient(first, t, leaves, True)
+        if any(g is None for g in second):
+            _hear_refusals(first, t)
+        return second, outputs
     with forward_ad.dual_level():
         fresh = [x.detach().clone(memory_format=torch.preserve_format).requires_grad_() for x in leaves]
         duals = [forward_ad.make_dual(x, d) for x, d in zip(fresh, t, strict=True)]
@@ -84,6 +89,15 @@ def by_tape(
             asked = _gradient(outputs, c, duals, True) if mode == "FR" else outputs
             tangents = [None if y is None else forward_ad.unpack_dual(y).tangent for y in asked]
             return (_gradient(tangents, c, fresh, create_graph) if mode == "RF" else tangents), outputs
+
+
+def _hear_refusals(first: Answers, t: Tensors) -> None:
+    """Run every node above the first gradients. The engine skips one that leads to no leaf that was asked for, and with
+    it the exception by which a node says that it has no second derivative.
+    """
+    pairs = [(g, d) for g, d in zip(first, t, strict=True) if g is not None and g.requires_grad]
+    if pairs:
+        torch.autograd.backward([g for g, _ in pairs], [d for _, d in pairs])
 
 
 def by_backward(

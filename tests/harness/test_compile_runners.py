@@ -1,0 +1,174 @@
+"""Runners under torch.compile: small functions, right and with a fault planted through the caller's configuration."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+import torch
+from gradwitness.harness import check
+from gradwitness.harness.runners.compiling import FOLDER, apart, missing_compiler
+from torch._functorch import config as functorch
+from torch._inductor import config as inductor
+
+needs_compiler = pytest.mark.skipif(missing_compiler() is not None, reason=f"{missing_compiler()}")
+COMPILED = ("compile", "compile_grad", "compile_jvp", "compile_vmap_grad")
+
+
+def numbers(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def rows_of(result, runner: str, mode: str):
+    f = result.frame
+    return f[(f["runner"] == runner) & (f["mode"] == mode) & (f["program"] == "whole")]
+
+
+@contextmanager
+def cosines_compiled_as_sines() -> Iterator[None]:
+    """A graph pass of the caller's that puts a sine where a graph has a cosine."""
+
+    def swap(graph: torch.fx.Graph) -> None:
+        for node in graph.nodes:
+            if node.target is torch.ops.aten.cos.default:
+                node.target = torch.ops.aten.sin.default
+
+    with inductor.patch(post_grad_custom_post_pass=swap):
+        yield
+
+
+@needs_compiler
+def test_each_compiled_runner_has_the_modes_of_its_outermost_derivative_and_agrees():
+    model = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.Tanh()).double()
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    result = check(model, numbers(2, 3), modes=("R", "FR"), runners=COMPILED)
+    expressed = {("compile", "R"), ("compile_grad", "R"), ("compile_vmap_grad", "R"), ("compile_jvp", "FR")}
+    for mode in ("R", "FR"):
+        for runner in COMPILED:
+            rows = rows_of(result, runner, mode)
+            if (runner, mode) in expressed:
+                assert set(rows["verdict"]) == {"agree"}, (runner, mode)
+            else:
+                assert list(rows["verdict"]) == ["unsupported"] and rows["message"].iloc[0]
+    assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
+    assert all(p.grad is None for p in model.parameters())
+
+
+@needs_compiler
+def test_a_second_derivative_outside_of_compiled_code_is_refused_in_pytorch_s_words():
+    result = check(lambda x: torch.tanh(x).square().sum(), numbers(3), modes="RR", runners="compile")
+    assert list(result.frame["verdict"]) == ["unsupported"]
+
+
+@needs_compiler
+@pytest.mark.parametrize(("runner", "mode"), [("compile", "R"), ("compile_grad", "R"), ("compile_jvp", "F")])
+def test_a_graph_pass_that_spoils_the_derivative_is_found_and_the_compiler_is_the_culprit(runner, mode):
+    x = numbers(3)
+    with cosines_compiled_as_sines():
+        result = check(lambda x: x.sin().sum(), x, modes=mode, runners=("autograd", runner))
+    assert set(rows_of(result, "autograd", mode)["verdict"]) == {"agree"}
+    wrong = rows_of(result, runner, mode).iloc[-1]
+    assert wrong["verdict"] == "mismatch" and wrong["culprit"] == runner
+    assert result.culprit.operation == runner and result.culprit.kind == "compiler"
+    if mode == "R":
+        assert wrong["torch_value"] == pytest.approx(float(x[result.culprit.entry].sin()), rel=1e-12)
+
+
+@needs_compiler
+def test_a_graph_pass_that_spoils_per_sample_gradients_is_found():
+    with cosines_compiled_as_sines():
+        result = check(lambda x: x.sin().sum(), numbers(3, 2), runners="compile_vmap_grad")
+    assert list(result.frame["culprit"]) == ["compile_vmap_grad"]
+
+
+class Straight(torch.autograd.Function):
+    """Rounding with the tangent of the identity."""
+
+    @staticmethod
+    def forward(x):
+        return x.round()
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        pass
+
+    @staticmethod
+    def backward(ctx, g):
+        return g
+
+    @staticmethod
+    def jvp(ctx, t):
+        return t * 1
+
+
+@needs_compiler
+def test_compiled_code_that_drops_a_function_s_own_forward_rule_is_a_mismatch():
+    result = check(lambda x: Straight.apply(x), torch.tensor([0.3, 1.7]).double(), modes="F", runners="compile_jvp")
+    assert result.verdict == "mismatch" and result.culprit.operation == "compile_jvp"
+    assert "drops that rule" in result.frame["message"].iloc[0]
+
+
+@needs_compiler
+def test_dropout_in_compiled_code_is_not_called_right_unless_the_caller_asks_for_eager_numbers():
+    def masked(x):
+        return torch.nn.functional.dropout(x.sin(), 0.5).sum()
+
+    own = check(masked, numbers(8), runners=("compile", "compile_grad"))
+    assert list(own.frame["verdict"]) == ["unsupported", "unsupported"]
+    assert own.frame["message"].str.contains("random numbers of its own").all()
+    with inductor.patch(fallback_random=True):
+        assert check(masked, numbers(8), runners="compile").verdict == "agree"
+
+
+@needs_compiler
+def test_a_mask_drawn_anew_in_the_compiled_backward_contradicts_the_difference_quotient():
+    with functorch.patch(activation_memory_budget=0.0):
+        result = check(lambda x: torch.nn.functional.dropout(x.sin().exp(), 0.5), numbers(256), runners="compile")
+    assert result.verdict == "mismatch" and result.culprit.operation == "compile"
+
+
+@needs_compiler
+def test_a_callable_that_dynamo_leaves_alone_is_not_called_compiled():
+    result = check(torch._dynamo.disable(lambda x: x.sin().sum()), numbers(2), runners="compile")
+    assert list(result.frame["verdict"]) == ["unsupported"]
+    assert "compiled nothing" in result.frame["message"].iloc[0]
+
+
+@needs_compiler
+def test_the_caller_s_compiled_code_folder_and_settings_are_as_before():
+    frames = []
+
+    def backend(graph, inputs):
+        frames.append(graph)
+        return graph.forward
+
+    def line(x):
+        return (3.0 * x).sum()
+
+    compiled = torch.compile(line, backend=backend)
+    compiled(numbers(2))
+    folder = os.environ.get(FOLDER)
+    settings = inductor.fx_graph_cache, functorch.enable_autograd_cache, torch.is_grad_enabled()
+    with torch.no_grad():
+        assert check(line, numbers(2), runners="compile").verdict == "agree"
+    compiled(numbers(2))
+    assert len(frames) == 1  # nothing of theirs was compiled again
+    assert os.environ.get(FOLDER) == folder
+    assert (inductor.fx_graph_cache, functorch.enable_autograd_cache, torch.is_grad_enabled()) == settings
+
+
+def test_without_a_compiler_there_is_one_row_a_mode_that_says_so(monkeypatch):
+    with inductor.patch({"cpp.cxx": ("no-such-compiler",)}):
+        result = check(lambda x: x.sin().sum(), numbers(2), modes=("R", "F"), runners="compile")
+    assert list(result.frame["verdict"]) == ["unsupported", "unsupported"]
+    assert result.frame["message"].str.contains("C\\+\\+ compiler").all()
+
+
+def test_a_folder_that_the_caller_named_is_left_in_place_and_another_is_used_where_none_was(monkeypatch):
+    monkeypatch.setenv(FOLDER, "named-by-the-caller")
+    with apart():
+        assert os.environ[FOLDER] == "named-by-the-caller" and inductor.fx_graph_cache
+    monkeypatch.delenv(FOLDER)
+    with apart():
+        assert os.path.isdir(os.environ[FOLDER]) and not inductor.fx_graph_cache
+    assert FOLDER not in os.environ
