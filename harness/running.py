@@ -92,6 +92,27 @@ def _pitfalls() -> list[dict[str, Any]]:
     return [record(s) for s in catalogue().values()]
 
 
+MOST_INACCURATE = 5  # operations that the closing lines name; all are in ulp.csv
+
+
+def _accuracy(console: Console, campaign: Campaign) -> None:
+    """The elementwise operations with the greatest measured errors of a derivative."""
+    worst: dict[str, dict[str, Any]] = {}
+    for row in campaign.ulp:
+        if row["quantity"] == "derivative" and row.get("ulp") is not None:
+            kept = worst.setdefault(row["op"], row)
+            if row["ulp"] > kept["ulp"]:
+                worst[row["op"]] = row
+    if not worst:
+        return
+    table = Table(title=None, box=None, pad_edge=False)
+    for name in ("least accurate derivative", "dtype", "ulp", "at"):
+        table.add_column(name)
+    for row in sorted(worst.values(), key=lambda r: -r["ulp"])[:MOST_INACCURATE]:
+        table.add_row(row["op"], row["dtype"], f"{row['ulp']:.3g}", ", ".join(f"{x:.6g}" for x in row["input"]))
+    console.print(table)
+
+
 def _closing(campaign: Campaign, page: Path) -> None:
     console = Console()
     counts = Counter(campaign.frame["verdict"])
@@ -101,7 +122,9 @@ def _closing(campaign: Campaign, page: Path) -> None:
     for verdict in reversed(ORDER):
         if counts[verdict]:
             table.add_row(verdict, str(counts[verdict]))
-    console.print(table)
+    if counts or not campaign.ulp:
+        console.print(table)
+    _accuracy(console, campaign)
     compared = [c for c in campaign.coverage if c["source"] == "opinfo"]
     if compared and "R" in campaign.options.modes:
         covered = sum(c["status"] == "compared" for c in compared)

@@ -38,6 +38,10 @@ def lead(report: Report) -> str:
     torch = f"PyTorch {version}" if version else "PyTorch"
     asked = modes(frame)
     in_modes = f", in {'mode' if len(asked) == 1 else 'modes'} {', '.join(asked)}" if asked else ""
+    if not total and report.ulp:
+        return (
+            f"No derivative was compared; the error of elementwise operations of {torch} was measured at many points."
+        )
     text = (
         f"Every derivative was computed a second time, from the mathematics alone, and set against {torch}: "
         f"{fmt.noun(total, 'comparison')} on {fmt.noun(program_count(report), 'program')}{in_modes}."
@@ -63,9 +67,15 @@ def torch_version(report: Report) -> str | None:
 def run_facts(report: Report) -> list[tuple[str, str]]:
     """The few figures that say how large the run was."""
     facts = [
-        ("comparisons", fmt.count(len(report.frame))),
-        ("programs", fmt.count(program_count(report))),
-        ("operations", fmt.count(int(report.frame["op"].nunique()))),
+        *(
+            [
+                ("comparisons", fmt.count(len(report.frame))),
+                ("programs", fmt.count(program_count(report))),
+                ("operations", fmt.count(int(report.frame["op"].nunique()))),
+            ]
+            if len(report.frame) or not report.ulp
+            else [("operations", fmt.count(len({row["call"] for row in report.ulp})))]
+        ),
         ("torch", torch_version(report) or fmt.DASH),
         ("seed", fmt.value(report.metadata.get("seed"))),
         ("wall clock", fmt.duration(report.metadata.get("seconds"))),

@@ -62,6 +62,7 @@ def render_html(report: Report) -> str:
         "conventions": _shown(views.conventions(frame)),
         "unsettled": _shown(views.unsettled(frame)),
         "accuracy": Shown([vars(entry) for entry in accuracy.entries(report.ulp, frame)], 0, str(len(report.ulp))),
+        "has_comparisons": len(frame) > 0 or not report.ulp,  # a run that measures accuracy alone compares nothing
         "coverage_counts": views.coverage_counts(report.coverage),
         "not_covered": not_covered,
         "not_covered_total": sum(len(names) for _, names in not_covered),
@@ -75,9 +76,9 @@ def render_html(report: Report) -> str:
 def _sections(context: dict[str, Any]) -> list[tuple[str, str, bool]]:
     report = context["report"]
     return [
-        ("findings", "Findings", True),
-        ("verdicts", "Verdicts", True),
-        ("map", "Operations and modes", True),
+        ("findings", "Findings", context["has_comparisons"]),
+        ("verdicts", "Verdicts", context["has_comparisons"]),
+        ("map", "Operations and modes", context["has_comparisons"]),
         ("spread", "How far off", context["z_plot"] is not None),
         ("lockstep", "Lock step", context["lockstep_plot"] is not None),
         ("pitfalls", "Pitfalls", bool(report.pitfalls)),
