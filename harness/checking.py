@@ -26,7 +26,9 @@ from .recorder.preserving import random_state, untouched
 from .recorder.reachable import as_module, name_of
 from .result import END_TO_END, CheckResult, Culprit
 from .runners import RUNNERS, compare_with
-from .subjects import converted, initialised, subject_of
+from .runners.arrangements import Arrangement, arrangements, in_place_variant
+from .runners.expressible import NotExpressible
+from .subjects import converted, in_precision, initialised, subject_of
 
 
 def check(
@@ -39,6 +41,9 @@ def check(
     dtypes: Sequence[str] | None = LEFT_OUT,
     wrt: Sequence[int | str] | None = None,
     seed: int | None = None,
+    layouts: Sequence[str] | None = None,
+    devices: Sequence[str] | None = None,
+    inplace: bool = False,
 ) -> CheckResult:
     """Compare PyTorch's derivatives of `fn` at `inputs` with the witness's.
 
@@ -49,7 +54,9 @@ def check(
     for float32 ones and a forward pass under torch.autocast("cpu", dtype=torch.bfloat16). wrt: positions of inputs or
     names of parameters, to narrow. A non-scalar output gets a random cotangent drawn from `seed`. What is left
     out of modes, runners, dtypes and seed comes from [tool.gradwitness] in your pyproject.toml, else it is ("R",),
-    ("autograd",), None and 0.
+    ("autograd",), None and 0. runners: names out of gradwitness.harness.runners.RUNNERS. layouts: None for the strides
+    given, or names out of LAYOUTS there, of inputs or cotangents; devices: None, or names such as "cuda". inplace: for
+    a single torch function, its in-place variant too.
 
     Every autograd node is judged on its own, every value and the end-to-end gradients too. Leaves no trace:
     parameters, .grad, buffers, train flags and random state are as before. Raises UsageError for arguments that are
@@ -74,22 +81,32 @@ def check(
             "([...],) to a callable that takes a list."
         )
     accepted_names(modes, runners, dtypes or ())
+    matrix = arrangements(*(None if names is None else _several(names) for names in (layouts, devices)))
     if not callable(fn):
         raise UsageError(
             f"check: fn is a {type(fn).__name__}; accepted is a callable on tensors or an nn.Module. Pass the "
             f"function, not its result."
         )
     rows = Rows(name_of(fn), source="user", seed=seed)
-    called, module = as_module(fn)
     given = kwargs or {}
     unsupported: dict[str, str] = {}
     culprit: Culprit | None = None
     exception: BaseException | None = None
-    for dtype in dtypes or (None,):
+    for dtype, how, instead in product(dtypes or (None,), matrix, (None, in_place_variant) if inplace else (None,)):
+        rows.common |= {"case": name_of(fn), "op": name_of(fn), **how.columns(inputs)}
         raised = {"verdict": "raised", "dtype": dtype}
         try:
-            with _gradients_on(), random_state(), untouched(module), _ready(called, module, inputs, given, dtype):
-                subject = subject_of(called, module, inputs, given, wrt, dtype, seed)
+            asked = fn if instead is None else instead(fn)
+            rows.common |= {"case": name_of(asked), "op": name_of(asked)}
+            called, module = as_module(asked)
+            with (
+                _gradients_on(),
+                random_state(),
+                untouched(module),
+                _ready(called, module, inputs, given, dtype, how) as (arranged, named),
+            ):
+                subject = subject_of(called, module, arranged, named, wrt, dtype, seed)
+                subject.call = how.arranged(subject.call)
                 raised["dtype"] = subject.dtype
                 for mode, runner in product(modes, runners):
                     start = time.perf_counter()
@@ -105,6 +122,9 @@ def check(
                         found.culprit = _alone(found, mode, seed, rows) or found.culprit
                     culprit = culprit or found.culprit
                     unsupported.update(found.unsupported)
+        except NotExpressible as error:
+            unsupported[str(error).partition(":")[0]] = str(error)
+            rows.add(verdict="unsupported", message=str(error), dtype=dtype)
         except TheirsRaised as error:  # the first call of a lazy module, which gives its parameters their shapes
             exception = error.original
             rows.add(mode=modes[0], runner=runners[0], message=error.text, **raised)
@@ -171,13 +191,20 @@ def _gradients_on() -> Iterator[None]:
 
 @contextmanager
 def _ready(
-    fn: Callable[..., Any], module: torch.nn.Module | None, inputs: Any, kwargs: Mapping[str, Any], dtype: str | None
-) -> Iterator[None]:
-    """A module whose lazy parameters have shapes, in the precision that was asked for."""
+    fn: Callable[..., Any],
+    module: torch.nn.Module | None,
+    inputs: Any,
+    kwargs: Mapping[str, Any],
+    dtype: str | None,
+    how: Arrangement,
+) -> Iterator[tuple[Any, Mapping[str, Any]]]:
+    """The inputs on the device and in the layout that were asked for; a module whose lazy parameters have shapes, in
+    the precision and on the device that were asked for.
+    """
     with torch.jit.optimized_execution(False):  # what a script runs is then recorded call by call
         initialised(fn, module, inputs, kwargs)
-        with converted(module, dtype):
-            yield
+        with converted(module, dtype), how.holding(module):
+            yield how.of(fn, module, inputs, kwargs, lambda t: in_precision(t, dtype))
 
 
 def _alone(found: Found, mode: str, seed: int, rows: Rows) -> Culprit | None:

@@ -65,7 +65,7 @@ def subject_of(
     asked = [flat[i].requires_grad for i in positions]
     leaves = []
     for i, a in tensors.items():
-        flat[i] = _in_precision(a, dtype).detach()
+        flat[i] = in_precision(a, dtype).detach()
     for i in positions:
         flat[i] = leaf_of(flat[i])
         leaves.append(flat[i])
@@ -103,7 +103,7 @@ def _refuse_meta(flat: Sequence[Any], names: Sequence[str], module: torch.nn.Mod
             )
 
 
-def _in_precision(t: torch.Tensor, dtype: str | None) -> torch.Tensor:
+def in_precision(t: torch.Tensor, dtype: str | None) -> torch.Tensor:
     """A floating or complex tensor in the precision that was asked for; any other as it is."""
     target = None if dtype is None else DTYPES[dtype]
     if target is None or not (t.is_floating_point() or t.is_complex()):
@@ -161,7 +161,7 @@ class converted:  # noqa: N801 - read as a word: `with converted(module, dtype)`
             scripted = isinstance(m, torch.jit.ScriptModule)
             for table in (m._parameters, m._buffers):
                 for name, t in list(table.items()):
-                    if t is None or (other := _in_precision(t.detach(), self.dtype)).dtype == t.dtype:
+                    if t is None or (other := in_precision(t.detach(), self.dtype)).dtype == t.dtype:
                         continue
                     if scripted:  # its tables cannot be written to; the numbers of a tensor can
                         t.data = other

@@ -2,5 +2,6 @@
 
 from .comparing_runs import compare_with
 from .expressible import RUNNERS
+from .layouts import LAYOUTS, laid_out
 
-__all__ = ["RUNNERS", "compare_with"]
+__all__ = ["LAYOUTS", "RUNNERS", "compare_with", "laid_out"]

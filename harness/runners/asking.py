@@ -81,7 +81,12 @@ def _taped(wrapped: Callable[[Calling], Callable[..., Any]], create_graph: bool 
         call = wrapped(calling_of(subject))
         count = len(subject.inputs)
         if mode == "FF":
-            return list(by_transforms(functional(subject, call), _plainly(subject), c, t, s, mode)), None
+
+            def held(*tensors: torch.Tensor) -> Tensors:
+                with holding(subject)(tensors):
+                    return flat_outputs(call(*tensors[:count]))
+
+            return list(by_transforms(held, _plainly(subject), c, t, s, mode)), None
 
         def fn(*tensors: torch.Tensor) -> Tensors:
             return flat_outputs(call(*tensors[:count]))

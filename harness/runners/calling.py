@@ -23,7 +23,7 @@ class Calling:
 
     flat, tree: the arguments (args, kwargs), flattened. precision: as for `entered`. same: positions that hold the
     tensor of another position too. copied: positions whose tensor is copied first, for a callable that writes into it.
-    Every other tensor is copied for each call.
+    Every other tensor is copied for each call. after: what becomes of the result.
     """
 
     fn: Callable[..., Any]
@@ -33,6 +33,7 @@ class Calling:
     precision: str | None = None
     same: Mapping[int, int] = field(default_factory=dict)
     copied: Sequence[int] = ()
+    after: Callable[[Any], Any] | None = None
 
     def __call__(self, *tensors: torch.Tensor) -> Any:
         filled: dict[int, Any] = dict(enumerate(self.flat))
@@ -47,7 +48,8 @@ class Calling:
                 filled[i] = copies.get(id(a), a)
         args, kwargs = unflatten(list(filled.values()), self.tree)
         with entered(self.precision):
-            return self.fn(*args, **kwargs)
+            result = self.fn(*args, **kwargs)
+        return result if self.after is None else self.after(result)
 
     def through(self, fn: Callable[..., Any]) -> Calling:
         """The same arguments given to another callable."""
