@@ -154,6 +154,27 @@ def report(
 
 
 @app.command()
+def faults(
+    only: Annotated[str | None, typer.Option(help="names of faults, separated by commas; default all")] = None,
+    classes: Annotated[str | None, typer.Option(help="classes of faults, a part of the name is enough")] = None,
+    sizes: Annotated[str | None, typer.Option(help="relative sizes, e.g. 1e-1,1e-6; default some of six")] = None,
+    elements: Annotated[
+        str | None, typer.Option(help="entries of the tensors, e.g. 10,1e6; default few are large")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="what inputs are drawn from")] = 0,
+    quick: Annotated[bool, typer.Option("--quick", help="one case for every fault")] = False,
+    out: Annotated[Path | None, typer.Option(help="folder for faults.csv, scoreboard.csv and scoreboard.md")] = None,
+) -> None:
+    """Plant wrong rules into PyTorch and count who finds them: gradwitness, gradcheck, a comparison of precisions.
+
+    Example: gradwitness faults --classes conjugation,duplicate --elements 10,1000
+    """
+    from .faults.command import run_faults
+
+    raise typer.Exit(run_faults(_listed(only), _listed(classes), _listed(sizes), _listed(elements), seed, quick, out))
+
+
+@app.command()
 def learn(
     part: Annotated[
         str | None, typer.Argument(metavar="[ID]", help="which lesson or pitfall; leave out to list them")
