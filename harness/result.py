@@ -38,7 +38,7 @@ class Culprit:
 
     file, line: where the operation was called; for a custom Function, where its `backward` is written; for a hook,
     where the function is written. entry: index of the worst entry. torch_value, reference_value: the two numbers there;
-    for nondeterminism, those of the two runs. kind: one of KINDS.
+    for nondeterminism, those of the two runs. kind: one of KINDS. part: ".real" or ".imag" of a complex entry.
     """
 
     operation: str
@@ -50,6 +50,7 @@ class Culprit:
     mode: str = "R"
     called: str = ""
     kind: str = ATEN
+    part: str = ""
 
     def __str__(self) -> str:
         at = f" at {self.file}:{self.line}" if self.file else ""
@@ -58,7 +59,7 @@ class Culprit:
             return f"{self.operation}{at}"
         names = ("second run", "first run") if self.kind == NONDETERMINISM else ("PyTorch", "witness")
         numbers = f"{names[0]} {self.torch_value:.17g}, {names[1]} {self.reference_value:.17g}"
-        return f"{self.operation}{at}, entry {list(self.entry)}: {numbers}"
+        return f"{self.operation}{at}, entry {list(self.entry)}{self.part}: {numbers}"
 
 
 @dataclass

@@ -42,8 +42,8 @@ def _to_json(a: Any, recording: Recording, active: set[int]) -> Any:
     if isinstance(a, Ref):
         v = recording.variables[a.index]
         return {
-            "tensor": array_to_json(v.value),
-            "shape": list(v.value.shape),
+            "tensor": array_to_json(v.stored),
+            "shape": list(v.stored.shape),
             "dtype": str(v.dtype).removeprefix("torch."),
             "active": a.index in active and v.is_float,
         }

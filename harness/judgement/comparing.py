@@ -30,7 +30,7 @@ from .modes import ask_torch, reference
 from .one_sided import hold_against_one_sided
 from .plans import started
 from .precisions import kept
-from .rows import Rows
+from .rows import Rows, name_part
 from .second_run import row_of_parting
 from .subject import Subject, cotangents, record
 
@@ -158,6 +158,8 @@ def _globally(
     gone = dict(zip(used, missing, strict=True))
     for name, v in zip(subject.names, wrt, strict=True):
         j = judgements.get(v, Judgement("agree", note="not used by the callable"))
+        if v >= 0 and recording.variables[v].dtype.is_complex:
+            name_part(j)
         if gone.get(v) and j.verdict == "mismatch":
             j.note = "PyTorch has no gradient here (None): the graph is cut between this tensor and the output"
         if j.verdict == "convention":
@@ -166,12 +168,13 @@ def _globally(
             j.verdict, j.note = "indeterminate", f"no number at {open_nodes[0]}, through which this gradient passes"
         rows.judged(j, mode="R", quantity="derivative", order=1, wrt=name, dtype=dtype)
         if j.verdict == "mismatch" and found.culprit is None:
-            found.culprit = Culprit("end to end", "", 0, j.entry, j.torch_value, j.reference, kind=END_TO_END)
+            numbers = j.entry, j.torch_value, j.reference
+            found.culprit = Culprit("end to end", "", 0, *numbers, kind=END_TO_END, part=j.part)
             made = where_nan_starts(local) if np.isnan(j.torch_value) else None
             if made is not None:
                 file, _, line = made.where.rpartition(":")
                 number = int(line) if line.isdigit() else 0
-                found.culprit = Culprit(made.operation, file, number, j.entry, j.torch_value, j.reference)
+                found.culprit = Culprit(made.operation, file, number, *numbers, part=j.part)
                 rows.rows[-1]["message"] = ZERO_TIMES_SLOPE.format(made.operation, made.where or "an unknown line")
                 rows.rows[-1]["culprit"] = made.operation
 
@@ -195,18 +198,18 @@ def _draw(shapes: Sequence[Any], seed: int) -> list[Any]:
 
 
 def _coarsest(subject: Subject, recording: Recording, seen: Witnessed) -> str:
-    """The shortest floating dtype that a differentiated value of the run was held in."""
-    return max(
-        (str(recording.variables[v].dtype).removeprefix("torch.") for v in seen.tracers),
-        key=lambda d: PRECISION.index(d) if d in PRECISION else 0,
-        default=subject.dtype,
-    )
+    """The shortest dtype that a differentiated value of the run was held in; a complex one counts by its parts."""
+    names = [str(recording.variables[v].dtype).removeprefix("torch.") for v in seen.tracers]
+    real = {name: REAL_PART.get(name, name) for name in names}
+    return max(names, key=lambda d: PRECISION.index(real[d]) if real[d] in PRECISION else 0, default=subject.dtype)
 
 
 def _not_compared(
     subject: Subject, recording: Recording, seen: Witnessed, mode: str, wanted: list[int]
 ) -> tuple[str, str] | None:
     """What keeps a run from being compared in a mode other than R, by name, and why; None if nothing does."""
+    if any(t.is_complex() for t in (*subject.leaves, *(recording.torch_outputs[i] for i in wanted))):
+        return f"mode {mode} of complex tensors", "complex inputs or outputs are compared in mode R alone"
     if subject.dtype != "float64":
         text = f"mode {mode} is compared in float64; convert the inputs with dtypes=('float64',)"
         return f"mode {mode} in {subject.dtype}", text
@@ -215,8 +218,6 @@ def _not_compared(
     if seen.cut and "F" in mode:
         text = f"mode {mode} of a run under no_grad: tangents flow through it and adjoints do not: no one meaning"
         return f"mode {mode} through no_grad", text
-    if any(t.is_complex() for t in (*subject.leaves, *(recording.torch_outputs[i] for i in wanted))):
-        return f"mode {mode} of complex tensors", "complex inputs or outputs are compared in mode R alone"
     return None
 
 

@@ -26,7 +26,7 @@ def culprit_of(v: LocalVerdict, node: Node | None) -> Culprit:
     file, line = place(where)
     called = v.where if where != v.where else ""
     kind = CUSTOM if custom else ATEN
-    return Culprit(v.operation, file, line, j.entry, j.torch_value, j.reference, "R", called, kind)
+    return Culprit(v.operation, file, line, j.entry, j.torch_value, j.reference, "R", called, kind, j.part)
 
 
 def backward_of(node: Node) -> str:
@@ -63,7 +63,7 @@ def rows_of_forms(recording: Recording, nodes: Sequence[Node], rows: Rows, dtype
             if form is None or variable < 0:
                 continue
             argument = recording.variables[variable]
-            wanted = argument.value.shape, argument.dtype
+            wanted = argument.stored.shape, argument.dtype
             if form == wanted:
                 continue
             outputs = [recording.variables[v].dtype for _, v in node.outputs]

@@ -175,7 +175,7 @@ def _outside_torch(
     base = [to_numpy(t) for t in recording.torch_outputs]
     rng = np.random.default_rng(subject.seed)
     leaves = subject.leaves
-    directions = {i: rng.standard_normal(tuple(leaves[i].shape)) for i in lost}
+    directions = {i: _direction(rng, leaves[i]) for i in lost}
     together = _run(subject, {i: _step(leaves[i]) * t for i, t in directions.items()})
     if together is None or all(np.array_equal(a, b, equal_nan=True) for a, b in zip(together, base, strict=True)):
         return {}
@@ -189,6 +189,12 @@ def _outside_torch(
         if number != 0.0:
             cuts[i] = _Cut(operation, where, entry, number)
     return cuts
+
+
+def _direction(rng: np.random.Generator, leaf: torch.Tensor) -> Any:
+    """Standard normal numbers of the leaf's shape, in both parts where it is complex."""
+    t = rng.standard_normal(tuple(leaf.shape))
+    return t + 1j * rng.standard_normal(tuple(leaf.shape)) if leaf.is_complex() else t
 
 
 def _derivative(
@@ -215,7 +221,7 @@ def _quotient(subject: Subject, i: int, t: Any, c: Sequence[torch.Tensor | None]
         if ends[0] is None or ends[1] is None:
             return 0.0
         pairs = zip(ends[0], ends[1], c, strict=True)
-        values.append(sum(float(np.sum(np.real((a - b) * np.conj(to_numpy(g))))) for a, b, g in pairs if g is not None))
+        values.append(sum(float(np.sum((a - b) * to_numpy(g))) for a, b, g in pairs if g is not None))
         values[-1] /= 2 * h
     steady = values[0] * values[1] > 0 and 1 / STEADY < abs(values[0] / values[1]) < STEADY
     return values[1] if steady else 0.0

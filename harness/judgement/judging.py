@@ -65,6 +65,7 @@ class Judgement:
     entries: int = 0
     wrong: int = 0
     note: str = ""
+    part: str = ""  # ".real" or ".imag" of a complex entry
 
 
 @dataclass

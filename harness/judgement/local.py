@@ -19,6 +19,7 @@ from .conventions import follow
 from .judging import Judgement, Question, judge
 from .plans import started
 from .precisions import kept
+from .rows import name_part
 
 
 @dataclass
@@ -54,7 +55,7 @@ def judge_node(seen: Witnessed, node: Node, seed: int = 0) -> Iterator[LocalVerd
             operation, where, "derivative", 0, Judgement("unsupported", note="; ".join(blocked)), node.name
         )
         return
-    if not node.outputs or any(v < 0 for _, v in node.inputs) or not node.calls:
+    if not node.outputs or any(v < 0 for _, v in node.inputs) or not (numbers or (node.calls and node.is_custom)):
         return  # a node that PyTorch made between recorded values (a regenerated view); the global judge covers it
     # recorded variables that one operation does not tell apart (a reduction over no axis) are one argument
     first = {seen.tracers[v].variable: v for _, v in reversed(node.inputs) if v in seen.tracers}
@@ -73,6 +74,8 @@ def judge_node(seen: Witnessed, node: Node, seed: int = 0) -> Iterator[LocalVerd
     for i, judgement in enumerate(judge(question)):
         edge = next(e for e, v in node.inputs if v == inputs[i])
         follow(judgement, names)
+        if recording.variables[inputs[i]].dtype.is_complex:
+            name_part(judgement)
         yield LocalVerdict(operation, where, "derivative", edge, judgement, node.name)
     del dtype
 
@@ -158,4 +161,6 @@ def judge_values(seen: Witnessed, seed: int = 0) -> Iterator[LocalVerdict]:
         nan = any(np.isnan(x).any() for x in values if x.dtype.kind == "f")
         answers = [recording.variables[o].value for o in outs]
         for i, judgement in enumerate(judge(Question(plan, given, answers, dtype, None, nan, seed, True))):
+            if recording.variables[outs[i]].dtype.is_complex:
+                name_part(judgement)
             yield LocalVerdict(call.qualified, call.where, "value", i, judgement)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import torch
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
@@ -30,7 +31,7 @@ def single_call(recording: Recording, call: Call, active: set[int], seed: int) -
             filled.append(a)
             continue
         recorded = recording.variables[a.index]
-        tensor = torch.from_numpy(recorded.value.copy()).to(recorded.dtype)
+        tensor = torch.from_numpy(np.array(recorded.stored)).to(recorded.dtype)
         if a.index in active and recorded.is_float:
             leaves.append(tensor.requires_grad_())
             positions.append(i)

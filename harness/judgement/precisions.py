@@ -49,14 +49,19 @@ ONE_KERNEL = frozenset(
 # Normalisations hand their statistics to that kernel as further outputs. Where these are held in a half precision, it
 # works with rounded ones, and the rule is judged as one of several kernels.
 STATISTICS = frozenset(n for n in ONE_KERNEL if n.endswith("_norm") or "batch_norm" in n)
-# Kernels that work on numbers as they are stored, with the precisions. Forward: log_softmax keeps the sum of a row so,
-# logit its 1 - x, logsumexp is a formula. Backward: kernels that add into overlapping places (windows, resampled images,
-# repeated indices); without float16 instructions also PyTorch's own convolution, which adds columns and samples.
-SUMS_FORWARD = {"aten::_log_softmax": HALF, "aten::logsumexp": HALF, "aten::logit": HALF}
-SUMS_BACKWARD: dict[str, Collection[str]] = {
-    name: HALF for name in ONE_KERNEL if any(word in name for word in ("pool", "upsample", "col", "embedding", "grid"))
+# Kernels that work on numbers as they are stored, with the precisions. log_softmax keeps the sum of a row so, logit its
+# 1 - x; logsumexp is a formula. Kernels that add into overlapping places (windows, resampled images, repeated indices)
+# add there; without float16 instructions PyTorch's own convolution adds columns, samples and the bias so.
+OVERLAPPING = {
+    name: HALF for name in ONE_KERNEL if any(w in name for w in ("pool", "upsample", "col", "embed", "grid"))
 }
-SUMS_BACKWARD |= {"aten::unfold": HALF, "aten::convolution": {"float16"}, "aten::convolution_backward": {"float16"}}
+CONVOLUTIONS: dict[str, Collection[str]] = {f"aten::convolution{end}": {"float16"} for end in ("", "_backward")}
+SUMS_FORWARD = CONVOLUTIONS | {
+    f"aten::{name}": HALF
+    for name in """_log_softmax logsumexp logit index_add index_put put scatter_add scatter_reduce index_reduce col2im
+    embedding_dense_backward unfold_backward""".split()
+}
+SUMS_BACKWARD = CONVOLUTIONS | OVERLAPPING
 ONE_SUM = frozenset(("sum", "mean", "matmul", "einsum"))  # in a formula, one kernel each; others sum in several steps
 
 
@@ -123,7 +128,7 @@ def _kept(seen: Witnessed) -> Kept:
 
 
 def _name(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
+    return str(dtype.to_real() if dtype.is_complex else dtype).removeprefix("torch.")
 
 
 def roundings(program: Program, derived: Program, trail: Sequence[Step], run: Kept) -> dict[Variable, Rounding]:

@@ -7,6 +7,12 @@ from typing import Any
 from .judging import Judgement
 
 
+def name_part(j: Judgement) -> None:
+    """Say of a complex result in which part its worst entry lies, instead of by a last index."""
+    if j.entry and not j.part:
+        j.part, j.entry = (".real", ".imag")[j.entry[-1]], j.entry[:-1]
+
+
 class Rows:
     """Collects rows of one case; what is the same for all of them is given once."""
 
@@ -42,7 +48,7 @@ class Rows:
             ulp=j.ulp,
             abs_error=j.abs_error,
             rel_error=j.rel_error,
-            entry=str(list(j.entry)),
+            entry=str(list(j.entry)) + j.part,
             torch_value=j.torch_value,
             reference_value=j.reference,
             spread=j.spread,

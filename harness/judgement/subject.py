@@ -77,11 +77,11 @@ def cotangents(outputs: Sequence[torch.Tensor], seed: int) -> list[torch.Tensor 
     """
     generator = torch.Generator().manual_seed(seed)
     floating = [t for t in outputs if t.is_floating_point() or t.is_complex()]
-    if len(floating) == 1 and floating[0].dim() == 0:
+    if len(floating) == 1 and floating[0].dim() == 0 and not floating[0].is_complex():
         return [torch.ones_like(t) if t is floating[0] else None for t in outputs]
-    return [
-        torch.randn(t.shape, generator=generator, dtype=torch.float64).to(t.dtype).to(t.device)
-        if t.is_floating_point() or t.is_complex()
-        else None
-        for t in outputs
-    ]
+
+    def drawn(t: torch.Tensor) -> torch.Tensor:
+        parts = [torch.randn(t.shape, generator=generator, dtype=torch.float64) for _ in range(1 + t.is_complex())]
+        return (torch.complex(*parts) if t.is_complex() else parts[0]).to(t.dtype).to(t.device)
+
+    return [drawn(t) if t.is_floating_point() or t.is_complex() else None for t in outputs]

@@ -2,6 +2,9 @@
 
 from . import (
     activations,
+    complex_functions,
+    complex_numbers,
+    complex_storage,
     contractions,
     convolution,
     core,
@@ -34,6 +37,9 @@ __all__ = [
     "CallSite",
     "NotCovered",
     "activations",
+    "complex_functions",
+    "complex_numbers",
+    "complex_storage",
     "contractions",
     "convolution",
     "core",

@@ -47,6 +47,9 @@ def name_of(fn: Callable[..., Any]) -> str:
     """The qualified name of a callable, of what a partial calls, or of its class."""
     while isinstance(fn, functools.partial):
         fn = fn.func
+    owner = getattr(fn, "__self__", None)
+    if isinstance(owner, type):  # a class method: `apply` of a custom Function
+        return f"{owner.__qualname__}.{fn.__name__}"
     return getattr(fn, "__qualname__", type(fn).__name__)
 
 

@@ -38,7 +38,7 @@ def of_recording(recording: Recording, inputs: Sequence[int], outputs: Sequence[
         for v in call.references():
             if v not in names and v not in depends:
                 names[v] = f"c{v}"
-                lines.append(f"    c{v} = {tensor(recording.variables[v].value, str(recording.variables[v].dtype))}")
+                lines.append(f"    c{v} = {tensor(recording.variables[v].stored, str(recording.variables[v].dtype))}")
         written = _call(call, names)
         if not written:
             return ""
@@ -53,7 +53,7 @@ def of_recording(recording: Recording, inputs: Sequence[int], outputs: Sequence[
 
 
 def _output(recording: Recording, v: int, names: dict[int, str]) -> str:
-    return names.get(v) or tensor(recording.variables[v].value, str(recording.variables[v].dtype))
+    return names.get(v) or tensor(recording.variables[v].stored, str(recording.variables[v].dtype))
 
 
 def _call(call: Call, names: dict[int, str]) -> str:

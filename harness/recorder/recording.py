@@ -35,8 +35,8 @@ class Ref:
 
 @dataclass(slots=True)
 class Recorded:
-    """One value of the run, in float64 (complex128, bool, int64), with the dtype and the (shape, stride, offset) that
-    PyTorch held it in.
+    """One value of the run in float64, bool or int64, with the dtype and the (shape, stride, offset) that PyTorch held
+    it in. Complex numbers have their real and imaginary part along one more axis, the last.
     """
 
     value: np.ndarray[Any, Any]
@@ -48,6 +48,11 @@ class Recorded:
     @property
     def is_float(self) -> bool:
         return self.dtype.is_floating_point or self.dtype.is_complex
+
+    @property
+    def stored(self) -> np.ndarray[Any, Any]:
+        """The value as PyTorch shapes it: complex numbers as such."""
+        return self.value[..., 0] + 1j * self.value[..., 1] if self.dtype.is_complex else self.value
 
 
 @dataclass(slots=True)
@@ -120,7 +125,7 @@ class Recording:
 
 
 def to_numpy(t: torch.Tensor) -> np.ndarray[Any, Any]:
-    """A copy of `t` as float64, complex128, bool or int64."""
+    """A copy of `t` as float64, bool or int64; complex numbers as their two parts along one more axis, the last."""
     t = t.detach()
     if t._is_zerotensor():  # a zero without memory, which PyTorch's formulas send for a derivative that is 0 everywhere
         t = torch.zeros(t.shape, dtype=t.dtype)
@@ -131,7 +136,7 @@ def to_numpy(t: torch.Tensor) -> np.ndarray[Any, Any]:
     if t.dtype.is_floating_point:
         t = t.to("cpu", torch.float64)
     elif t.dtype.is_complex:
-        t = t.to("cpu", torch.complex128)
+        t = torch.view_as_real(t.to("cpu", torch.complex128))
     elif t.dtype != torch.bool:
         t = t.to("cpu", torch.int64)
     return np.array(t.cpu().numpy())
@@ -179,7 +184,7 @@ class Recorder(TorchDispatchMode):
             self._known[id(t)] = _Known(t, index, self._versions.get(storage, 0), storage)
             self._members.setdefault(storage, set()).add(id(t))
         elif known.version != self._versions.get(storage, 0):
-            index = self._pseudo("storage::read", (Ref(self._flat[storage]), _geometry(t)), t, _ALWAYS)
+            index = self._pseudo("storage::read", (Ref(self._flat[storage]), _geometry(t), *_flags(t)), t, _ALWAYS)
             self._known[id(t)] = _Known(t, index, self._versions[storage], storage)
         else:
             index = known.variable
@@ -210,7 +215,7 @@ class Recorder(TorchDispatchMode):
         """Make sure that the flat storage under `t` is a variable, if anybody else looks at it."""
         storage = _storage(t)
         others = self._members.get(storage, set()) - {id(t)}
-        if storage in self._flat or not any(_geometry(self._known[i].tensor) != _geometry(t) for i in others):
+        if storage in self._flat or not any(_looks_otherwise(self._known[i].tensor, t) for i in others):
             return
         whole = _whole(t)
         members = sorted(
@@ -223,9 +228,14 @@ class Recorder(TorchDispatchMode):
             place = positions(_geometry(member.tensor)).ravel()
             same = member.tensor.dtype == t.dtype and self.recording.variables[member.variable].is_float
             if same and not covered[place].all():
-                arguments = (Ref(flat), Ref(member.variable), _geometry(member.tensor))
+                arguments = (Ref(flat), Ref(member.variable), _geometry(member.tensor), *_flags(member.tensor))
                 flat = self._pseudo("storage::write", arguments, whole, sequence)
                 covered[place] = True
+        unlike = [m for m in members if m.tensor.dtype != t.dtype and self.recording.variables[m.variable].is_float]
+        if unlike and not covered.all():
+            flat = self._pseudo(
+                "storage::reinterpret", (Ref(flat), *[Ref(m.variable) for m in unlike]), whole, sequence
+            )
         self._flat[storage] = flat
 
     def _after_write(self, t: torch.Tensor, call: int, sequence: int) -> int:
@@ -236,9 +246,13 @@ class Recorder(TorchDispatchMode):
         version = self._versions.get(storage, 0) + 1
         geometry = _geometry(t)
         others = [i for i in self._members.get(storage, set()) if i != id(t)]
-        twins = [i for i in others if _geometry(self._known[i].tensor) == geometry]
+        twins = [i for i in others if not _looks_otherwise(self._known[i].tensor, t)]
         for known in [self._known[i] for i in others]:
-            if known.version == version - 1 and are_apart(_geometry(known.tensor), geometry):
+            if (
+                known.version == version - 1
+                and known.tensor.dtype == t.dtype
+                and are_apart(_geometry(known.tensor), geometry)
+            ):
                 known.version = version  # the write did not touch it
         self._versions[storage] = version
         self._known[id(t)] = _Known(t, index, version, storage)
@@ -300,7 +314,7 @@ class Recorder(TorchDispatchMode):
             index = self._pseudo("data::write", (Ref(past.variable),), past.tensor, sequence, False)
             self._known[id(past.tensor)] = _Known(past.tensor, index, version, past.storage)
         for storage, index, t in self._pending:
-            arguments = (Ref(self._flat[storage]), Ref(index), _geometry(t))
+            arguments = (Ref(self._flat[storage]), Ref(index), _geometry(t), *_flags(t))
             seen = torch.is_grad_enabled()
             self._flat[storage] = self._pseudo("storage::write", arguments, _whole(t), sequence, seen)
         return result
@@ -316,10 +330,21 @@ def _geometry(t: torch.Tensor) -> Geometry:
     return tuple(t.shape), t.stride(), t.storage_offset()
 
 
+def _flags(t: torch.Tensor) -> tuple[bool, ...]:
+    """Whether a view shows the conjugate or the negative of what lies in storage; nothing where it shows neither."""
+    return (t.is_conj(), t.is_neg()) if t.is_conj() or t.is_neg() else ()
+
+
+def _looks_otherwise(a: torch.Tensor, b: torch.Tensor) -> bool:
+    """Whether two tensors of one storage show other places of it, or the same places otherwise."""
+    return _geometry(a) != _geometry(b) or a.dtype != b.dtype or _flags(a) != _flags(b)
+
+
 def _whole(t: torch.Tensor) -> torch.Tensor:
     """The whole storage under `t` as one flat tensor of its dtype."""
     size = t.untyped_storage().nbytes() // t.element_size()
-    return t.detach().as_strided((size,), (1,), 0)
+    whole = t.detach().as_strided((size,), (1,), 0)
+    return whole.conj() if whole.is_conj() else torch._neg_view(whole) if whole.is_neg() else whole
 
 
 def _written(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> list[torch.Tensor]:

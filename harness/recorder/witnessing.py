@@ -19,6 +19,7 @@ from ...reference_engine.program import Equation, Program, Variable
 from ...reference_engine.tracing import Builder, Tracer
 from ..errors import UnsupportedOperation
 from ..lowering import CallSite, NotCovered, find, is_constant
+from ..lowering.complex_numbers import Pair, find_complex
 from .recording import Call, Recording, Ref
 
 
@@ -213,10 +214,14 @@ def _lower(seen: Witnessed, number: int, call: Call) -> None:
     first = next(recording.variables[o] for o in call.outputs if o is not None)
     start = len(seen.builder.equations)
     results: Any = None
+    is_complex = any(
+        recording.variables[i].dtype.is_complex for i in (*call.references(), *call.outputs) if i is not None
+    )
+    if is_complex:
+        lowering = find_complex(call.name, call.overload)
     if lowering is None:
-        seen.unsupported[number] = f"{call.qualified}: no rule in the witness"
-    elif any(recording.variables[i].dtype.is_complex for i in (*call.references(), *call.outputs) if i is not None):
-        seen.unsupported[number] = f"{call.qualified}: complex numbers are not covered"
+        what = "no rule in the witness" + (" for complex numbers" if is_complex else "")
+        seen.unsupported[number] = f"{call.qualified}: {what}"
     else:
         geometries = tuple(recording.variables[i].geometry for i in call.references())
         site = CallSite(
@@ -224,10 +229,14 @@ def _lower(seen: Witnessed, number: int, call: Call) -> None:
         )
 
         def argument(a: Any) -> Any:
-            return _promoted(seen, a.index, first.dtype) if isinstance(a, Ref) else a
+            if not isinstance(a, Ref):
+                return a
+            promoted = _promoted(seen, a.index, first.dtype)
+            return _parts(seen, a.index, promoted) if recording.variables[a.index].dtype.is_complex else promoted
 
         try:
             results = lowering(site, *tree_map(argument, call.args), **tree_map(argument, call.kwargs))
+            results = _whole(results) if is_complex else results
         except (EngineError, NotCovered) as error:
             seen.unsupported[number] = f"{call.qualified}: {error}"
         except TypeError as error:
@@ -251,6 +260,23 @@ def _lower(seen: Witnessed, number: int, call: Call) -> None:
                 _enter(seen, o)
                 seen.opaque.append(seen.tracers[o].variable)
     seen.spans[number] = (start, len(seen.builder.equations))
+
+
+def _parts(seen: Witnessed, index: int, whole: Any) -> Pair:
+    """The real and the imaginary part of a recorded complex number; their numbers are known too."""
+    value = seen.recording.variables[index].value
+    parts = [whole[..., k] for k in (0, 1)]
+    for k, part in enumerate(parts):
+        if isinstance(part, Tracer):
+            seen.values.setdefault(part.variable, value[..., k])
+    return Pair(*parts)
+
+
+def _whole(results: Any) -> Any:
+    """Results with every pair joined along a last axis, as complex numbers are recorded."""
+    if isinstance(results, (tuple, list)):
+        return tuple(_whole(r) for r in results)
+    return ops.stack([results.x, results.y], axis=-1) if isinstance(results, Pair) else results
 
 
 def _promoted(seen: Witnessed, index: int, dtype: torch.dtype) -> Any:

@@ -1,0 +1,162 @@
+"""Complex numbers in `check`: gradients ∂L/∂x + i ∂L/∂y by closed forms, and what they pass through."""
+
+import pytest
+import torch
+from gradwitness.harness import check
+
+EXACT = 1e-14  # relative: a few roundings of 1.1e-16 in closed forms of at most ten operations
+Z = torch.tensor([0.6 + 0.8j, -1.5 + 0.5j, 2.0 - 1.0j], dtype=torch.complex128)
+
+
+def whole(result, wrt="z"):
+    rows = result.frame[(result.frame["program"] == "whole") & (result.frame["wrt"] == wrt)]
+    return rows.iloc[0]
+
+
+def gradient_at(result, right, wrt="z"):
+    """The witness's number at its worst entry, and the closed form's there."""
+    row = whole(result, wrt)
+    index, _, part = row["entry"].partition("]")
+    number = right.reshape(-1)[int(index.strip("[")) if index.strip("[") else 0]
+    return row["reference_value"], (number.real if part == ".real" else number.imag).item()
+
+
+@pytest.mark.parametrize("dtype", [torch.complex128, torch.complex64])
+@pytest.mark.parametrize(
+    ("loss", "gradient"),
+    [
+        (lambda z: z.abs().square().sum(), lambda z: 2 * z),
+        (lambda z: z.abs().sum(), lambda z: z / z.abs()),
+        (lambda z: z.angle().sum(), lambda z: 1j * z / z.abs() ** 2),
+        (lambda z: z.real.sum(), lambda z: torch.ones_like(z)),
+        (lambda z: z.imag.sum(), lambda z: 1j * torch.ones_like(z)),
+        (lambda z: z.square().real.sum(), lambda z: 2 * z.conj()),
+        (lambda z: z.exp().real.sum(), lambda z: z.exp().conj()),
+        (lambda z: z.log().imag.sum(), lambda z: (-1j / z).conj()),
+        (lambda z: z.sin().real.sum(), lambda z: z.cos().conj()),
+        (lambda z: (1 / z).real.sum(), lambda z: (-1 / z**2).conj()),
+        (lambda z: (z * z.conj()).real.mean(), lambda z: 2 * z / 3),
+        (lambda z: torch.view_as_real(z).square().sum(), lambda z: 2 * z),
+        (lambda z: ((2 + 1j) * z).real.sum(), lambda z: torch.full_like(z, 2 - 1j)),
+    ],
+)
+def test_the_gradient_of_a_real_loss_is_its_closed_form(loss, gradient, dtype):
+    """With z = x + iy the gradient is ∂L/∂x + i ∂L/∂y; for L = Re f with f holomorphic it is the conjugate of f'."""
+    result = check(lambda z: loss(z), Z.to(dtype))
+    assert result.verdict == "agree", result.explain()
+    mine, right = gradient_at(result, gradient(Z))
+    half = EXACT if dtype == torch.complex128 else 1e-6  # the values of a complex64 run are rounded to 6e-8
+    assert mine == pytest.approx(right, rel=half, abs=half)
+    assert whole(result)["dtype"] == str(dtype).removeprefix("torch.")
+
+
+FUNCTIONS = {
+    **{
+        name: getattr(torch, name)
+        for name in (
+            "exp log log2 log10 log1p sqrt rsqrt sin cos tan sinh cosh tanh sigmoid abs angle real imag conj "
+            "reciprocal square sgn neg sum mean prod view_as_real"
+        ).split()
+    },
+    "product": lambda z: z * z.roll(1),
+    "quotient": lambda z: (1 + z) / z.flip(0),
+    "powers": lambda z: z**3 + z**2.5 + 2**z + z**0.5 + z**-1,
+    "power of itself": lambda z: z**z,
+    "constants": lambda z: (2 + 1j) * z - 1j / z + 3j,
+    "matrix product": lambda z: z[None] @ torch.stack([z, z.conj()], 1),
+    "dot products": lambda z: torch.vdot(z, z.exp()) + torch.dot(z, z),
+    "addmm": lambda z: torch.addmm(z[:, None] * z, z[:, None], z[None], alpha=2, beta=1j),
+    "norm": lambda z: z.norm(),
+    "indexing": lambda z: torch.cat([z[[0, 0, 2]] * z[1], z.conj()]),
+    "where": lambda z: torch.where(z.real > 0, z, z.conj()),
+    "polar": lambda z: torch.polar(z.abs(), z.angle()),
+    "from parts": lambda z: torch.complex(z.real, z.imag**2).exp(),
+    "imaginary part of a conjugate": lambda z: z.conj().imag,
+    "einsum": lambda z: torch.einsum("i,j->ij", z, z),
+    "cumsum": lambda z: z.cumsum(0),
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_values_and_gradients_of_complex_operations_are_compared(name):
+    result = check(FUNCTIONS[name], Z)
+    assert result.verdict == "agree", result.explain()
+    assert (result.frame["quantity"] == "value").any() and not result.unsupported
+
+
+def test_scaling_in_place_through_every_kind_of_view_is_followed():
+    def fn(z):
+        y = z * 1
+        y.mul_(2j)
+        torch.view_as_real(y).mul_(3)
+        y.real.add_(1)
+        y[1] = z[0]
+        return y * y.conj() * z.conj()
+
+    assert check(fn, Z).verdict == "agree"
+
+
+@pytest.mark.parametrize("view", [torch.conj, torch.view_as_real, lambda y: y[1:]])
+@pytest.mark.parametrize("writes_base", [True, False])
+def test_a_view_and_its_base_see_each_other_s_writes(view, writes_base):
+    def fn(z):
+        y = z * 1
+        w = view(y)
+        (y if writes_base else w).mul_(3.0)
+        return (w * w).sum(), y * y
+
+    result = check(fn, Z)
+    assert result.verdict == "agree", result.explain()
+
+
+def test_real_leaves_of_a_complex_run_have_real_gradients_in_every_mode():
+    """|e^x e^{ix}|² = e^{2x}, with the derivative 2 e^{2x}."""
+    x = torch.tensor([0.3], dtype=torch.float64)
+    result = check(lambda x: torch.polar(x.exp(), x).abs().square().sum(), x, modes=("R", "F", "RR"))
+    assert result.verdict == "agree", result.explain()
+    assert whole(result, "x")["reference_value"] == pytest.approx(2 * (2 * x).exp().item(), rel=EXACT)
+
+
+def test_complex_parameters_and_precisions_by_name():
+    model = torch.nn.Linear(3, 2, dtype=torch.complex128)
+    result = check(model, Z[None], dtypes=("float64", "float32"))
+    assert result.verdict == "agree", result.explain()
+    assert set(result.frame[result.frame["program"] == "whole"]["dtype"]) == {"complex128", "complex64"}
+    assert model.weight.dtype == torch.complex128
+
+
+class WithoutConjugate(torch.autograd.Function):
+    """e^z with the slip of leaving out the conjugate of its derivative."""
+
+    @staticmethod
+    def forward(ctx, z):
+        y = z.exp()
+        ctx.save_for_backward(y)
+        return y
+
+    @staticmethod
+    def backward(ctx, g):
+        (y,) = ctx.saved_tensors
+        return g * y
+
+
+def test_a_forgotten_conjugate_is_found_with_its_line_and_part():
+    result = check(WithoutConjugate.apply, Z)
+    culprit = result.culprit
+    assert (result.verdict, culprit.kind) == ("mismatch", "custom Function")
+    assert culprit.line == WithoutConjugate.backward.__code__.co_firstlineno
+    assert culprit.part in (".real", ".imag") and f"{list(culprit.entry)}{culprit.part}" in result.explain()
+
+
+def test_the_gradient_of_the_angle_of_a_tiny_number_is_a_mismatch():
+    """∂ arg(z)/∂x = -y/|z|², which is -5e299 at x = y = 1e-300; PyTorch squares 1e-300 and has NaN."""
+    assert check(torch.angle, torch.tensor([1e-300 + 1e-300j], dtype=torch.complex128)).verdict == "mismatch"
+
+
+def test_complex_operations_without_a_rule_are_unsupported_by_name():
+    result = check(torch.fft.fft, Z)
+    assert result.verdict == "unsupported" and list(result.unsupported) == ["aten::_fft_c2c.default"]
+    result = check(torch.asin, Z)
+    assert "aten::asin.default: no rule in the witness for complex numbers" in result.explain()
+    result = check(torch.exp, Z, modes=("F",))
+    assert result.verdict == "unsupported" and "complex" in result.explain()
