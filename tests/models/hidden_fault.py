@@ -11,7 +11,12 @@ FAULT = 1e-6  # relative
 
 
 class Scaled(torch.autograd.Function):
-    """y = 1.25 x, with a backward that is off by one in a million in one entry."""
+    """y = 1.25 x, with a backward that is off by one in a million in one entry.
+
+    planted: the entries of the flat gradient that were made wrong since the list was emptied.
+    """
+
+    planted: list[int] = []
 
     @staticmethod
     def forward(ctx, x):
@@ -22,7 +27,9 @@ class Scaled(torch.autograd.Function):
         sent = (g * SLOPE).contiguous()
         places = sent.view(-1).nonzero()  # an entry that gets no gradient cannot be off
         if len(places):
-            sent.view(-1)[places[len(places) // 2]] *= 1 + FAULT
+            at = places[len(places) // 2]
+            sent.view(-1)[at] *= 1 + FAULT
+            Scaled.planted.append(int(at))
         return sent
 
 
@@ -58,12 +65,13 @@ def layers(model: nn.Module, inputs: tuple) -> list[str]:
 
 
 @contextmanager
-def hidden(model: nn.Module, name: str, function: type[torch.autograd.Function] = Scaled) -> Iterator[None]:
-    """Within it, the layer of that name gives `function` of its result."""
+def hidden(model: nn.Module, name: str, function: type[torch.autograd.Function] = Scaled) -> Iterator[list[int]]:
+    """Within it, the layer of that name gives `function` of its result; yields the list of the planted faults."""
     layer = model.get_submodule(name)
     forward = layer.forward
     layer.forward = lambda *args, **kwargs: function.apply(forward(*args, **kwargs))
+    Scaled.planted.clear()
     try:
-        yield
+        yield Scaled.planted
     finally:
         del layer.forward
