@@ -83,10 +83,10 @@ def test_operations_inputs_and_sharing_are_all_drawn() -> None:
 
 
 @pytest.mark.parametrize("name", ["tanh", "divide", "maximum"])
-def test_the_smallest_example_of_an_operation_is_that_operation_and_at_most_one_sum(name) -> None:
+def test_the_smallest_example_of_an_operation_is_that_operation_and_at_most_two_sums(name) -> None:
     holds = lambda c: any(s.name == name for s in c.expression.steps)
     case = find(scalar_expressions(), holds, settings=settings(database=None, max_examples=2000))
-    assert [s.name for s in case.expression.steps] in ([name], ["add", name])
+    assert [s.name for s in case.expression.steps] in ([name], ["add", name], ["add", "add", name])
     assert set(case.inputs) <= {1.0, 0.0}
 
 
