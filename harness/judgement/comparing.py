@@ -208,9 +208,7 @@ def _not_compared(
     subject: Subject, recording: Recording, seen: Witnessed, mode: str, wanted: list[int]
 ) -> tuple[str, str] | None:
     """What keeps a run from being compared in a mode other than R, by name, and why; None if nothing does."""
-    if any(t.is_complex() for t in (*subject.leaves, *(recording.torch_outputs[i] for i in wanted))):
-        return f"mode {mode} of complex tensors", "complex inputs or outputs are compared in mode R alone"
-    if subject.dtype != "float64":
+    if REAL_PART.get(subject.dtype, subject.dtype) != "float64":
         text = f"mode {mode} is compared in float64; convert the inputs with dtypes=('float64',)"
         return f"mode {mode} in {subject.dtype}", text
     if seen.missing:
@@ -252,12 +250,13 @@ def compare_forward_modes(subject: Subject, rows: Rows, mode: str) -> Found:
     leaves = subject.leaves
     generator = torch.Generator().manual_seed(subject.seed + 1)
 
-    def draw(shapes: Sequence[Any]) -> list[torch.Tensor]:
-        return [torch.randn(s, generator=generator, dtype=torch.float64) for s in shapes]
+    def draw(likes: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        double = [torch.complex128 if x.is_complex() else torch.float64 for x in likes]
+        return [torch.randn(x.shape, generator=generator, dtype=d) for x, d in zip(likes, double, strict=True)]
 
-    c = draw([recording.torch_outputs[i].shape for i in wanted])
+    c = draw([recording.torch_outputs[i] for i in wanted])
     relied = [name for followed in seen.followed.values() for name in followed]
-    t, s = ([within(d, x, relied) for d, x in zip(draw([x.shape for x in leaves]), leaves, strict=True)] for _ in "ts")
+    t, s = ([within(d, x, relied) for d, x in zip(draw(leaves), leaves, strict=True)] for _ in "ts")
     used = [i for i, v in enumerate(wrt) if v >= 0 and v not in wrt[:i]]
     try:
         with random_state(), untouched(subject.module):
@@ -293,18 +292,23 @@ def compare_forward_modes(subject: Subject, rows: Rows, mode: str) -> Found:
         ]
     else:
         names = [subject.names[i] for i in used]
-        question.answers = [np.zeros(leaves[i].shape) if answers[i] is None else to_numpy(answers[i]) for i in used]  # type: ignore[arg-type]
+        question.answers = [np.zeros(to_numpy(leaves[i]).shape) if answers[i] is None else to_numpy(answers[i]) for i in used]  # type: ignore[arg-type]
     question.dtype = REAL_PART.get(held := _coarsest(subject, recording, seen), held)
     question.input_is_nan = any(np.isnan(x).any() for x in numbers[0])
     question.outside_domain = any(np.isnan(recording.variables[recording.outputs[i]].value).any() for i in wanted)
     judged = judge(question)
     if not relied:
         hold_against_one_sided(judged, question, program, numbers[0], [], numbers[1], mode, seen.values)
-    for name, j in zip(names, judged, strict=True):
+    asked = [recording.torch_outputs[i] for i in wanted] if mode in ("F", "FF") else [leaves[i] for i in used]
+    for name, j, x in zip(names, judged, asked, strict=True):
         follow(j, relied)
+        if x.is_complex():
+            name_part(j)
         rows.judged(j, **common, wrt=name, seconds=time.perf_counter() - start)
         if j.verdict == "mismatch" and found.culprit is None:
-            found.culprit = Culprit("end to end", "", 0, j.entry, j.torch_value, j.reference, mode, kind=END_TO_END)
+            found.culprit = Culprit(
+                "end to end", "", 0, j.entry, j.torch_value, j.reference, mode, kind=END_TO_END, part=j.part
+            )
     found.verdict = worst([r["verdict"] for r in rows.rows])
     return found
 

@@ -47,12 +47,12 @@ def follow(judgement: Judgement, names: Iterable[str]) -> Judgement:
 
 
 def within(direction: torch.Tensor, x: torch.Tensor, names: Iterable[str]) -> torch.Tensor:
-    """A direction that stays where the named definitions say that x lies: symmetric for a symmetric matrix, of the same
-    triangle for a triangular one; elsewhere the direction as it is."""
+    """A direction that stays where the named definitions say that x lies: symmetric (Hermitian) for such a matrix, of
+    the same triangle for a triangular one; elsewhere the direction as it is."""
     if x.dim() < 2 or x.shape[-1] != x.shape[-2]:
         return direction
-    if "symmetric-input" in names and torch.equal(x, x.mT):
-        return (direction + direction.mT) / 2
+    if "symmetric-input" in names and torch.equal(x, x.mH):
+        return (direction + direction.mH) / 2
     if "triangular-input" in names and torch.equal(x, x.tril()):
         return direction.tril()
     if "triangular-input" in names and torch.equal(x, x.triu()):

@@ -1,7 +1,7 @@
 """Mode strings: how PyTorch is asked for a derivative, outermost first, and the one reference that each answer meets.
 
-R reverse, F forward. With L(x) = Σ ⟨c, f(x)⟩ and directions t, s: R is ∇L, F is Df[t], RR, FR and RF are ∇²L t, FF is
-D²f[t, s].
+R reverse, F forward. With L(x) = Σ Re⟨c, f(x)⟩ and directions t, s: R is ∇L, F is Df[t], RR, FR and RF are ∇²L t, FF is
+D²f[t, s]. Of a complex number z = x + iy the witness differentiates the pair (x, y), with Re⟨g, t⟩ as its scalar product.
 """
 
 from __future__ import annotations
@@ -83,10 +83,10 @@ def _leaf(p: torch.Tensor) -> torch.Tensor:
 
 
 def _pair(outputs: Sequence[torch.Tensor], weights: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Σ ⟨output, weight⟩."""
-    total = outputs[0].new_zeros(())
+    """Σ Re⟨output, weight⟩."""
+    total = outputs[0].new_zeros((), dtype=outputs[0].dtype.to_real())
     for y, w in zip(outputs, weights, strict=True):
-        total = total + (y * w).sum()
+        total = total + (torch.real(y * w.conj()) if y.is_complex() else y * w).sum()
     return total
 
 

@@ -31,7 +31,7 @@ from ..judgement.modes import reference
 from ..judgement.one_sided import hold_against_one_sided
 from ..judgement.plans import started
 from ..judgement.precisions import kept
-from ..judgement.rows import Rows
+from ..judgement.rows import Rows, name_part
 from ..recorder.preserving import BACKWARD, random_state, random_states, set_random_states, untouched
 from ..recorder.recording import Recording, to_numpy
 from ..recorder.witnessing import Witnessed
@@ -160,7 +160,8 @@ def _read(subject: Subject, mode: str, number: int) -> _Read:
     generator = torch.Generator().manual_seed(subject.seed + 1 + number)
 
     def direction(x: torch.Tensor) -> torch.Tensor:
-        drawn = torch.randn(x.shape, generator=generator, dtype=torch.float64)
+        double = torch.complex128 if x.is_complex() else torch.float64
+        drawn = torch.randn(x.shape, generator=generator, dtype=double)
         return within(drawn, x.detach(), relied).to(x.device, x.dtype)
 
     t, s = (tuple(direction(x) for x in subject.leaves) for _ in "ts")
@@ -229,18 +230,20 @@ def _judge_one(read: _Read, answers: Answers, mode: str) -> list[tuple[str, Judg
     leaves = read.subject.leaves
     if mode in ("F", "FF"):
         names = [f"output {i}" for i in range(len(read.c))]
-        pairs = [(a, tuple(g.shape)) for a, g in zip(answers, read.c, strict=True)]
+        pairs = list(zip(answers, read.c, strict=True))
     else:
         names = [read.subject.names[i] for i in read.used]
-        pairs = [(answers[i], tuple(leaves[i].shape)) for i in read.used]
-    question.answers = [np.zeros(shape) if a is None else to_numpy(a) for a, shape in pairs]
+        pairs = [(answers[i], leaves[i]) for i in read.used]
+    question.answers = [np.zeros(to_numpy(like).shape) if a is None else to_numpy(a) for a, like in pairs]
     judged = judge(question)
     relied = [name for followed in read.seen.followed.values() for name in followed]
     if not relied:
         x, t, c = _numbers(read, leaves), _numbers(read, read.t), [to_numpy(g) for g in read.c]
         hold_against_one_sided(judged, question, program, x, c if mode == "R" else [], t, mode, read.seen.values)
-    for j, (a, _) in zip(judged, pairs, strict=True):
+    for j, (a, like) in zip(judged, pairs, strict=True):
         follow(j, relied)
+        if like.is_complex():
+            name_part(j)
         if a is None and j.verdict == "mismatch":
             j.note = NO_GRADIENT
     return list(zip(names, judged, strict=True))

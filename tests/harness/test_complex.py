@@ -158,5 +158,35 @@ def test_complex_operations_without_a_rule_are_unsupported_by_name():
     assert result.verdict == "unsupported" and list(result.unsupported) == ["aten::_fft_c2c.default"]
     result = check(torch.asin, Z)
     assert "aten::asin.default: no rule in the witness for complex numbers" in result.explain()
-    result = check(torch.exp, Z, modes=("F",))
-    assert result.verdict == "unsupported" and "complex" in result.explain()
+
+
+@pytest.mark.parametrize("runner", ["autograd", "func", "save_on_cpu"])
+def test_complex_inputs_outputs_and_parameters_are_compared_in_every_mode(runner):
+    model = torch.nn.Linear(3, 2, dtype=torch.complex128)
+    for fn in (torch.exp, torch.abs, model, lambda z: torch.outer(z, z.conj()) @ z, lambda z: z.sum(), lambda z: z**z):
+        result = check(fn, Z, modes=("R", "F", "RR", "FR", "RF", "FF"), runners=(runner,))
+        compared = result.frame[result.frame["verdict"] == "agree"]
+        assert set(compared["mode"]) >= {"R", "F", "RR", "FR", "RF"}, result.explain()
+        assert set(result.frame["verdict"]) <= {"agree", "unsupported"}, result.explain()
+        assert set(result.unsupported) <= {f"{runner} in mode FF"}
+
+
+def test_the_tangent_of_a_forgotten_conjugate_is_named_by_its_part():
+    """z ↦ z̄ z has the tangent 2 Re(z̄ t); without the conjugate of t it is z̄ t + z t̄ only where t is real."""
+
+    class Wrong(torch.autograd.Function):
+        @staticmethod
+        def forward(z):
+            return z.conj() * z
+
+        @staticmethod
+        def setup_context(ctx, inputs, output):
+            ctx.save_for_forward(*inputs)
+
+        @staticmethod
+        def jvp(ctx, t):
+            (z,) = ctx.saved_tensors
+            return z.conj() * t + z * t
+
+    result = check(Wrong.apply, Z, modes=("F",))
+    assert result.verdict == "mismatch" and result.culprit.part in (".real", ".imag"), result.explain()
