@@ -292,7 +292,8 @@ def compare_forward_modes(subject: Subject, rows: Rows, mode: str) -> Found:
         ]
     else:
         names = [subject.names[i] for i in used]
-        question.answers = [np.zeros(to_numpy(leaves[i]).shape) if answers[i] is None else to_numpy(answers[i]) for i in used]  # type: ignore[arg-type]
+        got = [(answers[i], leaves[i]) for i in used]
+        question.answers = [np.zeros(to_numpy(x).shape) if a is None else to_numpy(a) for a, x in got]
     question.dtype = REAL_PART.get(held := _coarsest(subject, recording, seen), held)
     question.input_is_nan = any(np.isnan(x).any() for x in numbers[0])
     question.outside_domain = any(np.isnan(recording.variables[recording.outputs[i]].value).any() for i in wanted)

@@ -1,7 +1,7 @@
 """Mode strings: how PyTorch is asked for a derivative, outermost first, and the one reference that each answer meets.
 
 R reverse, F forward. With L(x) = Σ Re⟨c, f(x)⟩ and directions t, s: R is ∇L, F is Df[t], RR, FR and RF are ∇²L t, FF is
-D²f[t, s]. Of a complex number z = x + iy the witness differentiates the pair (x, y), with Re⟨g, t⟩ as its scalar product.
+D²f[t, s]. Of a complex number z = x + iy the witness differentiates the pair (x, y), with the scalar product Re⟨g, t⟩.
 """
 
 from __future__ import annotations
