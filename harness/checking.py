@@ -29,6 +29,7 @@ from .runners import RUNNERS, compare_with
 from .runners.arrangements import Arrangement, arrangements, in_place_variant
 from .runners.expressible import NotExpressible
 from .subjects import converted, in_precision, initialised, subject_of
+from .tabling import GIVEN, IN_PLACE, Cell
 
 
 def check(
@@ -92,9 +93,11 @@ def check(
     unsupported: dict[str, str] = {}
     culprit: Culprit | None = None
     exception: BaseException | None = None
+    cells: list[Cell] = []
     for dtype, how, instead in product(dtypes or (None,), matrix, (None, in_place_variant) if inplace else (None,)):
         rows.common |= {"case": name_of(fn), "op": name_of(fn), **how.columns(inputs)}
         raised = {"verdict": "raised", "dtype": dtype}
+        for_all, variant = False, name_of(fn) + (IN_PLACE if instead is not None else "")
         try:
             asked = fn if instead is None else instead(fn)
             rows.common |= {"case": name_of(asked), "op": name_of(asked)}
@@ -125,13 +128,19 @@ def check(
         except NotExpressible as error:
             unsupported[str(error).partition(":")[0]] = str(error)
             rows.add(verdict="unsupported", message=str(error), dtype=dtype)
+            for_all = True
         except TheirsRaised as error:  # the first call of a lazy module, which gives its parameters their shapes
             exception = error.original
             rows.add(mode=modes[0], runner=runners[0], message=error.text, **raised)
+            for_all = True
+        for r in rows.rows[len(cells) :]:
+            at = (dtype or raised["dtype"] or GIVEN, r["layout"], r["device"])
+            cells.append(Cell(variant, None if for_all else r["runner"], *at, None if for_all else r["mode"]))
     _name_known(rows)
     known, expired = name_own(rows.rows, own.known)
     frame = frame_from_rows(rows.rows)
-    return CheckResult(worst(list(frame["verdict"])), frame, culprit, unsupported, known, exception, tuple(expired))
+    verdict = worst(list(frame["verdict"]))
+    return CheckResult(verdict, frame, culprit, unsupported, known, exception, tuple(expired), tuple(cells))
 
 
 def accepted_names(modes: Sequence[str], runners: Sequence[str], dtypes: Sequence[str]) -> None:

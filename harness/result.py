@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from .judgement.judging import ORDER
+from .tabling import Cell, tabled, written
 
 NOTHING_DEPENDS = (
     "no output depends on what is differentiated (detach, .data, no_grad, a constant): every gradient is 0, and "
@@ -80,6 +81,7 @@ class CheckResult:
     known: bool = False
     exception: BaseException | None = None
     notes: tuple[str, ...] = ()
+    cells: tuple[Cell, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -118,7 +120,7 @@ class CheckResult:
             if self.verdict == "indeterminate":
                 lines.append(f"  in {row['program']} with respect to {row['wrt']}, entry {row['entry']}")
             if isinstance(row["message"], str) and row["message"]:
-                mode = "" if row["mode"] in row["message"] else f"mode {row['mode']}: "
+                mode = "" if str(row["mode"]) in row["message"] else f"mode {row['mode']}: "
                 lines.append(f"  {mode if self.verdict == 'raised' else ''}{row['message']}")
             if isinstance(row["known"], str) and row["known"]:
                 whose = "" if row["known"].startswith("yours: ") else " of PyTorch"
@@ -139,7 +141,15 @@ class CheckResult:
         if self.unsupported:
             lines.append("  not compared: " + ", ".join(sorted(self.unsupported)))
             lines.append("  what is not affected by them was judged; see the rows of the result's frame")
+        lines += [f"  {line}" for line in written(f, self.cells)] if len(self.cells) == len(f) else []
         return "\n".join(lines + [f"  {note}" for note in self.notes])
+
+    def table(self) -> pd.DataFrame:
+        """The worst verdict of every cell that was asked: op, runner, dtype, layout and device down, modes across.
+
+        dtype: as it was asked, so "autocast" for that; the frame says what each number was held in.
+        """
+        return tabled(self.frame, self.cells)
 
 
 def _apart(a: Any, b: Any) -> tuple[str, str]:
