@@ -46,7 +46,8 @@ def ask_torch(
     fn: maps tensors to a tuple of floating tensors. c: cotangents, one per output; t, s: directions, one per input.
     Raises what PyTorch raises.
     """
-    primals, directions = tuple(x), tuple(t)
+    # copies: a write in place changes the tangent of what it writes into as well
+    primals, directions, seconds = (tuple(_copy(p) for p in tensors) for tensors in (x, t, s))
 
     def scalar(*a: torch.Tensor) -> torch.Tensor:
         return _pair(fn(*a), c)
@@ -60,7 +61,7 @@ def ask_torch(
     if mode == "F":
         return list(tangent(*primals))
     if mode == "FF":
-        return list(torch.func.jvp(tangent, primals, tuple(s))[1])
+        return list(torch.func.jvp(tangent, primals, seconds)[1])
     if mode == "FR":
         return list(torch.func.jvp(gradient, primals, directions)[1])
     if mode == "RF":
@@ -78,8 +79,12 @@ def ask_torch(
     return list(torch.autograd.grad(_pair([g for g, _ in used], [v for _, v in used]), leaves, allow_unused=True))
 
 
+def _copy(p: torch.Tensor) -> torch.Tensor:
+    return p.detach().clone(memory_format=torch.preserve_format)
+
+
 def _leaf(p: torch.Tensor) -> torch.Tensor:
-    return p.detach().clone(memory_format=torch.preserve_format).requires_grad_()
+    return _copy(p).requires_grad_()
 
 
 def _pair(outputs: Sequence[torch.Tensor], weights: Sequence[torch.Tensor]) -> torch.Tensor:

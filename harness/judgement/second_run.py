@@ -64,7 +64,7 @@ def parting_of(subject: Subject, recording: Recording) -> Parting | None:
     with random_state(), untouched(subject.module):
         outputs = tensors_in(subject.call(*subject.inputs))
     pairs = zip(outputs, recording.torch_outputs, strict=False)
-    if len(outputs) == len(recording.torch_outputs) and not any(_differ(to_numpy(a), to_numpy(b), b) for a, b in pairs):
+    if len(outputs) == len(recording.torch_outputs) and not any(differ(to_numpy(a), to_numpy(b), b) for a, b in pairs):
         return None
     for _ in range(FOLLOWED):
         follower = _Following(recording)
@@ -105,14 +105,14 @@ class _Following(TorchDispatchMode):
         if call.name.startswith(("aten::empty", "aten::new_empty")):  # memory that nobody has written yet
             return
         again = to_numpy(t)
-        if not _differ(again, recorded, t):
+        if not differ(again, recorded, t):
             return
         said = DRAWN if not call.references() or torch.Tag.nondeterministic_seeded in call.func.tags else OTHER
         entry, a, b = _numbers(again, recorded)
         self.parting = Parting(call.qualified, where_called(), said, entry, b, a)
 
 
-def _differ(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any], like: torch.Tensor) -> bool:
+def differ(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any], like: torch.Tensor) -> bool:
     """Whether two arrays differ by more than half of the digits of their dtype, measured at their greatest entry."""
     if a.shape != b.shape:
         return True
@@ -181,5 +181,5 @@ def backward_parts(
 def _parts_differ(a: Sequence[Any], b: Sequence[Any], recording: Recording) -> bool:
     like = recording.torch_outputs[0]
     return len(a) != len(b) or any(
-        (x is None) != (y is None) or (x is not None and _differ(x, y, like)) for x, y in zip(a, b, strict=True)
+        (x is None) != (y is None) or (x is not None and differ(x, y, like)) for x, y in zip(a, b, strict=True)
     )

@@ -44,7 +44,7 @@ class Subject:
 def record(subject: Subject, *, cut_no_grad: bool = True) -> tuple[Recording, Witnessed, list[int]]:
     """The recorded run of the subject, the witness's reading of it, and the recorded variables of its leaves."""
     before = [x.detach().clone() for x in subject.inputs] if subject.thorough else []
-    with random_state(), untouched(subject.module):
+    with random_state(), untouched(subject.module) as written:
         try:
             recording = capture(subject.call, *subject.inputs)
         except Exception as error:
@@ -53,6 +53,7 @@ def record(subject: Subject, *, cut_no_grad: bool = True) -> tuple[Recording, Wi
             raise TheirsRaised(error) from error
         leaves = dict(zip([id(t) for t in subject.inputs], recording.inputs, strict=True))
         leaves.update({id(t): index for index, t in recording.leaves.items()})
+    recording.written = written
     if given_copies(subject, None, before):
         return record(subject, cut_no_grad=cut_no_grad)
     outputs = [t for t in recording.torch_outputs if t.is_floating_point() or t.is_complex()]

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from .hooks import HookNote, Shown, noted_hooks, shown
+from .preserving import as_left
 from .recording import Recording, to_numpy
 from .registered import operator_name
 from .witnessing import behind
@@ -98,7 +99,7 @@ def run_backward(
     if not pairs:
         return [None] * len(leaves)
     hooked = {id(t): t for t in (*recording.hooked, *leaves, *recording.leaves.values())}
-    with ExitStack() as undo:
+    with as_left(recording.written), ExitStack() as undo:
         notes = undo.enter_context(noted_hooks(list(hooked.values()), [n.node for n in nodes]))
         for n in nodes:
             handle = n.node.register_hook(_note(n))

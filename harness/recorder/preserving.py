@@ -49,25 +49,49 @@ def random_state_of_backward(seed: int) -> Iterator[None]:
         yield
 
 
+Written = list[tuple[torch.Tensor, torch.Tensor]]  # a tensor that a run wrote into, and its numbers after that run
+
+
 @contextmanager
-def untouched(module: torch.nn.Module | None) -> Iterator[None]:
+def untouched(module: torch.nn.Module | None) -> Iterator[Written]:
     """Put a module and its parts back: values of tensors, which tensors they are, .grad, requires_grad, hooks, train
     flags, plain attributes, and what a lazy module was before its first call.
+
+    What it yields is filled, on the way out, with the tensors whose numbers were put back.
     """
+    written: Written = []
     if module is None:
-        yield
+        yield written
         return
     parts = [_Part(m) for m in module.modules()]
     tensors = {id(t): t for part in parts for t in part.tensors()}
     kept = [_Kept(t) for t in tensors.values()]
     try:
-        yield
+        yield written
     finally:
         with torch.inference_mode(False), torch.no_grad():
             for part in parts:
                 part.put_back()
             for k in kept:
-                k.put_back()
+                k.put_back(written)
+
+
+@contextmanager
+def as_left(written: Written) -> Iterator[None]:
+    """Within it, tensors hold the numbers that a run left in them: its graph may have saved them for the backward pass.
+
+    No tensor gets a new version, so that PyTorch refuses what was written after it was saved as it would in that run.
+    """
+    before = [(t, t.detach().clone()) for t, _ in written]
+    with torch.no_grad():
+        for t, after in written:
+            t.data.copy_(after)
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for t, number in before:
+                t.data.copy_(number)
 
 
 class _Part:
@@ -131,7 +155,7 @@ class _Kept:
         self.grad_value = None if self.grad is None else self.grad.detach().clone()
         self.hooks = [(name, h, None if h is None else dict(h)) for name in HOOKS for h in (getattr(t, name, None),)]
 
-    def put_back(self) -> None:
+    def put_back(self, written: Written) -> None:
         """Numbers that differ are written back without a new version: a recorded graph may have saved them."""
         t = self.tensor
         if self.value is None:
@@ -141,6 +165,7 @@ class _Kept:
         elif t.shape != self.value.shape or t.dtype != self.value.dtype:
             t.data = self.value
         elif not same_bits(t.detach(), self.value):
+            written.append((t, t.detach().clone()))
             t.data.copy_(self.value)
         if t.is_leaf and t.requires_grad != self.requires_grad:
             t.requires_grad_(self.requires_grad)

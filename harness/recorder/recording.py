@@ -17,8 +17,10 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
 
+from .draws import Draws, may_draw, state_of
 from .geometry import Geometry, are_apart, positions
 from .nested import tensors_in
+from .preserving import Written
 
 _TORCH = os.path.dirname(torch.__file__) + os.sep
 _MODULES = os.path.join(_TORCH, "nn", "modules") + os.sep
@@ -83,7 +85,8 @@ class Recording:
 
     inputs: variable numbers of the tensors handed to `capture`, in order; outputs: those that the function returned.
     edges: (autograd node, output number), or (id of a leaf, 0) -> variable. leaves: variable -> leaf that requires
-    grad.
+    grad. drawn: the random numbers that the run drew. written: tensors of the module that the run wrote into and that
+    were put back since, with the numbers it left there.
     """
 
     variables: list[Recorded] = field(default_factory=list)
@@ -93,6 +96,8 @@ class Recording:
     edges: dict[Any, int] = field(default_factory=dict)
     leaves: dict[int, torch.Tensor] = field(default_factory=dict)
     hooked: list[torch.Tensor] = field(default_factory=list)
+    drawn: Draws = field(default_factory=Draws)
+    written: Written = field(default_factory=list)
     result: Any = None
     torch_outputs: list[torch.Tensor] = field(default_factory=list)
 
@@ -103,7 +108,7 @@ class Recording:
     @property
     def draws(self) -> bool:
         """Whether the run drew random numbers."""
-        return any(torch.Tag.nondeterministic_seeded in c.func.tags for c in self.calls if c.func is not None)
+        return any(may_draw(c.func) for c in self.calls if c.func is not None)
 
     def program(self) -> Any:
         """The run as the witness reads it: a `Program` from the floating inputs to the floating outputs.
@@ -275,8 +280,11 @@ class Recorder(TorchDispatchMode):
             self._before_write(t, sequence)
         refs_args = tree_map(lambda a: Ref(self.read(a)) if isinstance(a, torch.Tensor) else a, args)
         refs_kwargs = tree_map(lambda a: Ref(self.read(a)) if isinstance(a, torch.Tensor) else a, kwargs)
+        state = state_of(kwargs) if may_draw(func) else None
         result = func(*args, **kwargs)
         flat, _ = tree_flatten(result)
+        if state is not None:
+            self.recording.drawn.note(func, kwargs, state, flat)
         if not written and not any(isinstance(r, torch.Tensor) for r in flat):
             return result
         number = len(self.recording.calls)
@@ -285,10 +293,8 @@ class Recorder(TorchDispatchMode):
         outputs: list[int | None] = []
         fresh = {id(t): self._after_write(t, number, sequence) for t in written}
         for r in flat:
-            if not isinstance(r, torch.Tensor):
-                outputs.append(None)
-            elif id(r) in fresh:
-                outputs.append(fresh[id(r)])
+            if not isinstance(r, torch.Tensor) or id(r) in fresh:
+                outputs.append(fresh.get(id(r)))
             else:
                 # PyTorch detaches each result that it saves for the backward pass; these need no copy
                 same = func is torch.ops.aten.detach.default

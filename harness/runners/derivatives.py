@@ -33,6 +33,7 @@ def by_transforms(fn: Flat, x: Tensors, c: Tensors, t: Tensors, s: Tensors, mode
     one per output otherwise.
     """
     places = tuple(range(len(x)))
+    x, t, s = (tuple(a.clone() for a in tensors) for tensors in (x, t, s))  # a write in place changes tangents too
 
     def gradient(*a: torch.Tensor) -> Tensors:
         return torch.func.grad(lambda *b: scalar_of(fn(*b), c), argnums=places)(*a)
@@ -82,7 +83,7 @@ def by_tape(
         return second, outputs
     with forward_ad.dual_level():
         fresh = [x.detach().clone(memory_format=torch.preserve_format).requires_grad_() for x in leaves]
-        duals = [forward_ad.make_dual(x, d) for x, d in zip(fresh, t, strict=True)]
+        duals = [forward_ad.make_dual(x, d.clone()) for x, d in zip(fresh, t, strict=True)]
         with holding(duals):  # a checkpoint runs the callable again while the gradient is computed
             outputs = fn(*duals)
             between()
