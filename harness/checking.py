@@ -24,7 +24,7 @@ from .judgement.precisions import DTYPES
 from .judgement.rows import Rows
 from .recorder.preserving import random_state, untouched
 from .recorder.reachable import as_module, name_of
-from .result import END_TO_END, CheckResult, Culprit
+from .result import END_TO_END, NOTHING_DEPENDS, CheckResult, Culprit
 from .runners import RUNNERS, compare_with
 from .runners.arrangements import Arrangement, arrangements, in_place_variant
 from .runners.expressible import NotExpressible
@@ -112,7 +112,7 @@ def check(
                 subject.call = how.arranged(subject.call)
                 raised["dtype"] = subject.dtype
                 for mode, runner in product(modes, runners):
-                    start = time.perf_counter()
+                    start, before = time.perf_counter(), len(rows.rows)
                     try:
                         with random_state():
                             found = compare_with(runner, subject, rows, mode)
@@ -123,6 +123,7 @@ def check(
                         continue
                     if runner == "autograd" and mode != "R" and found.culprit is not None:
                         found.culprit = _alone(found, mode, seed, rows) or found.culprit
+                    _say_untested(found, rows.rows[before:])
                     culprit = culprit or found.culprit
                     unsupported.update(found.unsupported)
         except NotExpressible as error:
@@ -230,6 +231,16 @@ def _alone(found: Found, mode: str, seed: int, rows: Rows) -> Culprit | None:
         values = worst_row["torch_value"], worst_row["reference_value"]
         return Culprit(call.qualified, file, number, tuple(at), *values, mode)
     return None
+
+
+def _say_untested(found: Found, written: Sequence[dict[str, Any]]) -> None:
+    """Where no output depends on what is differentiated, equal zeros are no test: those rows are `indeterminate`."""
+    recording, seen = found.recording, found.seen
+    if recording is None or seen is None or any(v in seen.tracers for v in recording.outputs):
+        return
+    for row in written:
+        if row["program"] == "whole" and row.get("quantity") == "derivative" and row["verdict"] == "agree":
+            row.update(verdict="indeterminate", message=NOTHING_DEPENDS, entry=None)
 
 
 def _name_known(rows: Rows) -> None:

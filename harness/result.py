@@ -7,12 +7,12 @@ from typing import Any
 
 import pandas as pd
 
-from .judgement.judging import ORDER
+from .judgement.judging import ORDER, THRESHOLD
 from .tabling import Cell, tabled, written
 
 NOTHING_DEPENDS = (
     "no output depends on what is differentiated (detach, .data, no_grad, a constant): every gradient is 0, and "
-    "nothing was tested"
+    "nothing was tested. Return what the gradient is taken of"
 )
 
 AS_WRITTEN = "held constant, as written"
@@ -25,8 +25,7 @@ KINDS = {
     HOOK: "this hook changed a gradient on its way. If that is meant, check without the hook",
     CUT: "here the graph is cut: the result depends on that tensor, and no gradient passes. Remove the cut, or, if it "
     "is meant, set requires_grad_(False) on the tensor",
-    NONDETERMINISM: "two runs with equal inputs and equal random state differ, so no rule is accused. Seed the "
-    "generator that is used here, or pass what it draws as an input",
+    NONDETERMINISM: "two runs with equal inputs and equal random state differ, so no rule is accused",
     COMPILER: "the same run without torch.compile agrees with the witness: the compiled code is wrong",
     CHECKPOINT: "the same run without checkpoint agrees with the witness: what is recomputed differs",
     END_TO_END: "every operation that could be judged alone agrees; the error lies between them",
@@ -108,17 +107,16 @@ class CheckResult:
             row = worst.loc[worst["z"].fillna(-1.0).idxmax()]
             measured = pd.notna(row["torch_value"]) or pd.notna(row["reference_value"])
             if measured and self.verdict in ("agree", "convention", "inaccurate", "mismatch"):
-                where = "the whole callable" if row["program"] == "whole" else row["op"]
                 torch_value, right = _apart(row["torch_value"], row["reference_value"])
                 mode = "" if row["mode"] == "R" else f" in mode {row['mode']}"
-                asked = f"with respect to {row['wrt']}".replace("with respect to , ", "")
                 lines.append(
-                    f"  greatest error of these{mode}: {_text(row['z'])} times what rounding explains, relative "
-                    f"{_text(row['rel_error'])}, in {where} {asked}, entry {row['entry']} "
+                    f"  greatest error of these{mode}: {_text(row['z'])} spreads of rounding (a mismatch begins at "
+                    f"{THRESHOLD:g}), {_size(row)}, in {_place(row)}, entry {row['entry']} "
                     f"(PyTorch {torch_value}, witness {right})"
                 )
-            if self.verdict == "indeterminate":
-                lines.append(f"  in {row['program']} with respect to {row['wrt']}, entry {row['entry']}")
+            if self.verdict == "indeterminate" and row["program"] != "two runs":
+                entry = f", entry {row['entry']}" if isinstance(row["entry"], str) else ""
+                lines.append(f"  in {_place(row)}{entry}")
             if isinstance(row["message"], str) and row["message"]:
                 mode = "" if str(row["mode"]) in row["message"] else f"mode {row['mode']}: "
                 lines.append(f"  {mode if self.verdict == 'raised' else ''}{row['message']}")
@@ -126,7 +124,7 @@ class CheckResult:
                 whose = "" if row["known"].startswith("yours: ") else " of PyTorch"
                 lines.append(f"  a known issue{whose}: {row['known']}")
             if self.verdict == "mismatch" and len(ends := f[f["program"] == "whole"]):
-                if not (ends["verdict"] == "mismatch").any():
+                if ends["verdict"].isin(("agree", "convention")).all():
                     lines.append("  the end-to-end gradients agree: the error does not reach them at these inputs")
             if row["message"] != NOTHING_DEPENDS and (f["message"] == NOTHING_DEPENDS).any():
                 lines.append(f"  {NOTHING_DEPENDS}")
@@ -144,12 +142,30 @@ class CheckResult:
         lines += [f"  {line}" for line in written(f, self.cells)] if len(self.cells) == len(f) else []
         return "\n".join(lines + [f"  {note}" for note in self.notes])
 
+    def __str__(self) -> str:
+        """What `explain` says."""
+        return self.explain()
+
     def table(self) -> pd.DataFrame:
         """The worst verdict of every cell that was asked: op, runner, dtype, layout and device down, modes across.
 
         dtype: as it was asked, so "autocast" for that; the frame says what each number was held in.
         """
         return tabled(self.frame, self.cells)
+
+
+def _place(row: Any) -> str:
+    """What was compared, in words: a gradient or output of the whole callable, or an operation with its line."""
+    if row["program"] == "whole":
+        return f"the whole callable, {row['wrt']}" if row["wrt"] else "the whole callable"
+    return f"{row['op'] if row['source'] != 'user' else row['program']} at {row['wrt']}".replace(" at , ", ", ")
+
+
+def _size(row: Any) -> str:
+    """How large the error is: relative to the right number, or as it is where that is 0."""
+    if row["reference_value"] == 0.0 and row["torch_value"] != 0.0:
+        return f"absolute {_text(row['abs_error'])}"
+    return f"relative {_text(row['rel_error'])}"
 
 
 def _apart(a: Any, b: Any) -> tuple[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import sys
 import traceback
 from collections.abc import Callable
@@ -51,6 +52,7 @@ def load_target(target: str) -> tuple[Any, Any]:
             f"check: {target} is a {type(made).__name__}; accepted is a function without arguments that returns (fn, "
             f"inputs). Wrap it in one."
         )
+    _takes_nothing(target, made)
     result = _theirs(target, made)
     if not (isinstance(result, tuple) and len(result) == 2 and callable(result[0])):
         raise UsageError(
@@ -58,6 +60,24 @@ def load_target(target: str) -> tuple[Any, Any]:
             f"tensor or tuple of tensors. Return that pair."
         )
     return result[0], result[1]
+
+
+def _takes_nothing(target: str, made: Callable[..., Any]) -> None:
+    """Raise UsageError, with the line of the function, where it cannot be called without arguments."""
+    try:
+        parameters = inspect.signature(made).parameters.values()
+    except (TypeError, ValueError):  # not written in Python: the call will tell
+        return
+    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    missing = [p.name for p in parameters if p.default is p.empty and p.kind not in variadic]
+    if missing:
+        code = getattr(inspect.unwrap(made), "__code__", None)
+        line = f" ({Path(code.co_filename).name}, line {code.co_firstlineno})" if code is not None else ""
+        raise UsageError(
+            f"check: {target} needs {'arguments' if len(missing) > 1 else 'an argument'} ({', '.join(missing)}){line}; "
+            f"accepted is a function without arguments that returns (fn, inputs). Give every argument a default, or "
+            f"name a function that returns the callable and its inputs."
+        )
 
 
 def _theirs(target: str, made: Callable[[], Any]) -> Any:

@@ -20,7 +20,7 @@ TYPED = [line for language, text in BLOCKS if not language for line in text.spli
 PROGRAMS = {"make", "gradwitness", "python", "pip", "git"}
 # A spread is measured with 32 disturbed runs, so z has a standard error of 1/√62 = 13 %; two is five of these.
 FACTOR = 2.0
-TIMES = re.compile(r"(\S+) times what rounding explains")
+TIMES = re.compile(r"(\S+) spreads of rounding")
 
 
 def run(*words: str | Path, cwd: Path) -> str:

@@ -30,6 +30,7 @@ SUSPECT = 16.0
 CLEAR = 256.0 * THRESHOLD
 # Errors of at most so many last roundings are right whatever came before; their z is an upper bound.
 SETTLED = SUSPECT
+EMPTY = "empty: the shapes agree, and there is no number to compare"
 REAL_PART = {"complex128": "float64", "complex64": "float32", "complex32": "float16"}
 ORDER = (
     "mismatch",
@@ -129,7 +130,7 @@ def _settled(y: Array) -> Judgement:
     """The judgement where PyTorch gives exactly the witness's numbers."""
     first = (0,) * y.ndim if y.size else ()
     value = _number(y[first]) if y.size else 0.0
-    return Judgement("agree", 0.0, first, value, value, entries=y.size)
+    return Judgement("agree", 0.0, first, value, value, entries=y.size, note="" if y.size else EMPTY)
 
 
 def _within_last_rounding(question: Question, exact: list[Array], answers: list[Array]) -> list[Judgement] | None:
@@ -226,7 +227,7 @@ def _one(t: Array, y: Array, s: Array, question: Question) -> Judgement:
             entries=t.size,
         )
     if t.size == 0:
-        return Judgement("agree", note="empty")
+        return Judgement("agree", note=EMPTY)
     z, error = errors(t, y, s, dtype)
     if question.outside_domain:
         z = np.where(np.isnan(t) & np.isnan(y), 0.0, z)

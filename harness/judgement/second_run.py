@@ -12,6 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
 from ...reference_engine.rounding import UNIT_ROUNDOFF
+from ..errors import TheirsRaised, place_of
 from ..recorder.nested import tensors_in
 from ..recorder.nodes import Node, run_backward
 from ..recorder.preserving import random_state, random_state_of_backward, untouched
@@ -29,6 +30,8 @@ FOLLOWED = 2  # runs followed call by call: what alternates from run to run is l
 TWO_RUNS = "two runs with equal inputs and equal random state of torch, NumPy and Python"
 BRANCH = "take different branches: {0} there, where the recorded run had {1}"
 DRAWN = "draw other numbers, by a generator of their own"
+RAISES = "differ: the first returns, and a further one raises {0}. Make the callable one that can be called again"
+ADVICE = "Seed that generator, or pass what it draws as an input"
 OTHER = "give different numbers"
 
 
@@ -42,10 +45,13 @@ class Parting:
     entry: tuple[int, ...]
     recorded: float
     again: float
+    raises: bool = False
 
     @property
     def text(self) -> str:
         """The whole sentence."""
+        if self.raises:
+            return f"{TWO_RUNS} {self.said}"
         at = f", first at {self.where} ({self.operation})" if self.where else ""
         return f"{TWO_RUNS} {self.said}{at}"
 
@@ -61,18 +67,31 @@ def parting_of(subject: Subject, recording: Recording) -> Parting | None:
     A bare run is made first; where its outputs are those of the recording nothing else is done. Differences of less
     than half of the digits are rounding's: kernels may add in another order where memory is aligned otherwise.
     """
-    with random_state(), untouched(subject.module):
-        outputs = tensors_in(subject.call(*subject.inputs))
+    try:
+        with random_state(), untouched(subject.module):
+            outputs = tensors_in(subject.call(*subject.inputs))
+    except Exception as error:
+        return _raising(error)
     pairs = zip(outputs, recording.torch_outputs, strict=False)
     if len(outputs) == len(recording.torch_outputs) and not any(differ(to_numpy(a), to_numpy(b), b) for a, b in pairs):
         return None
     for _ in range(FOLLOWED):
         follower = _Following(recording)
-        with random_state(), untouched(subject.module), follower:
-            subject.call(*subject.inputs)
+        try:
+            with random_state(), untouched(subject.module), follower:
+                subject.call(*subject.inputs)
+        except Exception as error:
+            return follower.parting or _raising(error)
         if follower.parting is not None:
             return follower.parting
     return None
+
+
+def _raising(error: Exception) -> Parting:
+    """A further run that raises where the recorded one did not."""
+    nothing = float("nan")
+    said = RAISES.format(TheirsRaised(error).text)
+    return Parting(type(error).__name__, place_of(error), said, (), nothing, nothing, raises=True)
 
 
 class _Following(TorchDispatchMode):
@@ -154,7 +173,7 @@ def row_of_parting(subject: Subject, recording: Recording, rows: Rows, mode: str
             torch_value=parting.again,
             reference_value=parting.recorded,
             culprit=parting.operation,
-            message=f"{parting.text}. Seed that generator, or pass what it draws as an input",
+            message=parting.text if parting.raises else f"{parting.text}. {ADVICE}",
         )
     return parting
 
@@ -164,8 +183,11 @@ def backward_parts(
 ) -> Culprit | None:
     """The node that sends other gradients in a second backward pass through the same graph, with equal random state."""
     again = [replace(n, sent=[], received=[], ran=False, returned={}) for n in nodes]
-    with random_state_of_backward(subject.seed):
-        run_backward(recording, again, subject.leaves, c)
+    try:
+        with random_state_of_backward(subject.seed):
+            run_backward(recording, again, subject.leaves, c)
+    except Exception:  # a backward that can run but once: what it did then stands
+        return None
     for n, other in zip(nodes, again, strict=True):
         if not _parts_differ(n.sent, other.sent, recording) or _parts_differ(n.received, other.received, recording):
             continue

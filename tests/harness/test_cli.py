@@ -43,6 +43,9 @@ def alone():
 def raising():
     raise ValueError("no data here")
 
+def needing(x, y=2):
+    return torch.sin, x
+
 number = 3
 """
 
@@ -145,7 +148,13 @@ def test_misuse_is_one_clear_sentence_and_exit_code_2(capsys, tmp_path, monkeypa
 
 
 @pytest.mark.parametrize(
-    ("name", "sentence"), [("nothing", "has no 'nothing'"), ("number", "is a int"), ("alone", "accepted is a pair")]
+    ("name", "sentence"),
+    [
+        ("nothing", "has no 'nothing'"),
+        ("number", "is a int"),
+        ("alone", "accepted is a pair"),
+        ("needing", "needs an argument (x) (target.py, line 24); accepted is a function"),
+    ],
 )
 def test_a_target_that_is_not_a_pair_of_function_and_inputs_is_explained(capsys, target, name, sentence):
     code, _, err = run(capsys, "check", f"{target}:{name}")

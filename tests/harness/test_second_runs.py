@@ -1,9 +1,12 @@
 """Runs that differ though nothing else does: told apart from wrong rules; and callables that misbehave otherwise."""
 
+import linecache
+
 import numpy as np
 import pytest
 import torch
 from gradwitness.harness import GradientMismatch, UnsupportedOperation, assert_gradients, check
+from gradwitness.harness.result import NONDETERMINISM
 
 POINT = torch.tensor([0.5, 1.0, 2.0], dtype=torch.float64)
 
@@ -180,3 +183,35 @@ def test_each_misbehaviour_has_a_verdict_that_is_never_ok():
         assert_gradients(lambda x: x * count(), POINT)
     with pytest.raises(UnsupportedOperation, match="linalg_eig"):
         assert_gradients(lambda x: torch.linalg.eigvals(x).real, torch.randn(2, 2, dtype=torch.float64))
+
+
+def test_a_callable_that_can_be_called_but_once_is_told_as_such():
+    calls = []
+
+    def once(x):
+        calls.append(1)
+        if len(calls) > 1:
+            raise ValueError("only once")
+        return x.sin().sum()
+
+    result = check(once, torch.linspace(0.1, 1.0, 4, dtype=torch.float64))
+    assert result.verdict == "indeterminate" and result.culprit.kind == NONDETERMINISM
+    assert "a further one raises ValueError: only once" in result.explain()
+    assert result.culprit.file == __file__ and 'raise ValueError("only once")' in line_of(result.culprit)
+
+
+def test_a_callable_that_raises_while_its_second_run_is_followed_is_told_as_such():
+    calls = []
+
+    def thrice(x):
+        calls.append(1)
+        if len(calls) > 2:
+            raise ValueError("only twice")
+        return x.sin().sum() * len(calls)
+
+    result = check(thrice, torch.linspace(0.1, 1.0, 4, dtype=torch.float64))
+    assert result.verdict == "indeterminate" and not result.ok
+
+
+def line_of(culprit):
+    return linecache.getline(culprit.file, culprit.line)
