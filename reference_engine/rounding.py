@@ -24,6 +24,7 @@ SMALLEST = {"float64": 2.0**-1074, "float32": 2.0**-149, "bfloat16": 2.0**-133, 
 MAGNIFIED = {"float64": 64.0}
 SQUARES_FROM, SQUARES_TO = 2.0**-960, 2.0**960  # sums of squares that are normal numbers, with a margin for products
 NOISE = 0.4  # standard deviation of one rounding in units of u; a uniform error on [-u/2, u/2]·(1..2) has 0.29 to 0.58
+DISTURBED = 2.0**-26  # √u of float64: a disturbance and its effect both keep half of the digits
 
 Observer = Callable[[Primitive, Equation, list[Any], Any], Any]
 
@@ -188,6 +189,35 @@ def spread(
                 if y.dtype.kind in "fc":
                     total[...] = np.hypot(total, np.where(np.isfinite(y), np.abs(np.asarray(r) - y), 0.0))
     return exact, [np.where(np.isnan(q), np.inf, q / np.sqrt(samples) / noise.magnified) for q in moved]
+
+
+def made_of(plan: Plan, given: Sequence[Any], *, samples: int = 4, seed: int = 0) -> list[Array]:
+    """The size of what each output is made of: how far it moves when every number of the program does, over how far
+    these move relative to themselves.
+
+    At least about |y| for a number that is computed; Σ|terms| and the like where terms cancel, also those that data
+    movement alone has made (copies of one cotangent). Numbers without a shape that are given stay as they are: 1 in
+    1 - x is no number that is known to some digits only. Shapes and unit are those of the outputs.
+    """
+    exact = [np.asarray(y) for y in plan.run(given)]
+    squares = [np.zeros(y.shape) for y in exact]
+    rng = np.random.default_rng(seed)
+
+    def moved(x: Any) -> Any:
+        if isinstance(x, tuple):
+            return tuple(moved(part) for part in x)
+        if np.asarray(x).dtype.kind not in "fc":
+            return x
+        return x * (1.0 + DISTURBED * rng.standard_normal(np.shape(x)))
+
+    with np.errstate(all="ignore"):
+        for _ in range(samples):
+            start = [moved(x) if np.ndim(x) else x for x in given]
+            for total, y, r in zip(squares, exact, plan.observe(start, lambda p, e, xs, r: moved(r)), strict=True):
+                if y.dtype.kind in "fc":
+                    step = np.abs(np.asarray(r) - y) / DISTURBED
+                    total[...] = np.hypot(total, np.where(np.isfinite(step), step, 0.0))
+    return [total / np.sqrt(samples) for total in squares]
 
 
 def rounds_last(plan: Plan, dtype: str) -> list[float]:

@@ -45,7 +45,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("z", "float64", "greatest error in units of the measured rounding spread", "spreads"),
     Column("ulp", "float64", "greatest error in units in the last place of dtype", "ulp"),
     Column("abs_error", "float64", "greatest |torch - reference|", "units of the quantity"),
-    Column("rel_error", "float64", "abs_error / |reference| at the same entry", "dimensionless"),
+    Column("rel_error", "float64", "abs_error / |reference|, or / what cancels where it cancels", "dimensionless"),
     Column("entry", "string", "index of the worst entry, with .real or .imag where the numbers are complex"),
     Column("torch_value", "float64", "PyTorch's number at entry; NaN is also written for 'not known'"),
     Column("reference_value", "float64", "the witness's number at entry; NaN is also written for 'not known'"),

@@ -6,7 +6,6 @@ threshold decides, for every operation, mode and precision.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +14,7 @@ import numpy as np
 
 from ...reference_engine.evaluate import Plan
 from ...reference_engine.rounding import NOISE, SMALLEST, UNIT_ROUNDOFF, rounds_last, spread
-from .out_of_range import LARGEST, OutOfRange
+from .out_of_range import LARGEST
 
 Array = np.ndarray[Any, Any]
 
@@ -101,6 +100,8 @@ def judge(question: Question) -> list[Judgement]:
     against the set of generalised derivatives and against the lossy rules. Nothing is excused by size: an error outside
     all of these is a mismatch.
     """
+    from .lost_digits import against_lossy, against_range
+
     exact = [np.asarray(y) for y in question.plan.run(question.given)]
     answers = [np.asarray(t) for t in question.answers]
     nan = question.outside_domain
@@ -116,9 +117,9 @@ def judge(question: Question) -> list[Judgement]:
     if any(r.verdict == "mismatch" for r in results):
         _against_set(question, answers, exact, results, within)
     if question.lossy is not None and any(r.verdict == "mismatch" for r in results):
-        _against_lossy(question, answers, exact, results, within)
+        against_lossy(question, answers, exact, results, within)
     if any(r.verdict == "mismatch" for r in results):
-        _against_range(question, answers, exact, results)
+        against_range(question, answers, exact, results)
     if question.input_is_nan:
         for r in results:
             if r.verdict in ("mismatch", "indeterminate"):
@@ -129,7 +130,7 @@ def judge(question: Question) -> list[Judgement]:
 def _settled(y: Array) -> Judgement:
     """The judgement where PyTorch gives exactly the witness's numbers."""
     first = (0,) * y.ndim if y.size else ()
-    value = _number(y[first]) if y.size else 0.0
+    value = number_of(y[first]) if y.size else 0.0
     return Judgement("agree", 0.0, first, value, value, entries=y.size, note="" if y.size else EMPTY)
 
 
@@ -156,7 +157,7 @@ def _within_last_rounding(question: Question, exact: list[Array], answers: list[
     return results
 
 
-def _spreads(
+def spreads_of(
     question: Question,
     plan: Plan,
     given: Sequence[Any],
@@ -178,12 +179,12 @@ def _spreads(
 
 
 def _compare(question: Question, exact: list[Array], answers: list[Array], samples: int) -> list[Judgement]:
-    _, spreads = _spreads(question, question.plan, question.given, samples)
+    _, spreads = spreads_of(question, question.plan, question.given, samples)
     results = [_one(t, y, s, question) for t, y, s in zip(answers, exact, spreads, strict=True)]
     if samples == SAMPLES and question.dtype == "float64" and any(r.verdict == "mismatch" for r in results):
         # A decision (the sign of a cancelled sum) that turns with the rounding moves the result by a jump, whatever the
         # size of the noise: there noise of one roundoff says more than magnified noise, made smaller again.
-        _, jumps = _spreads(question, question.plan, question.given, samples, magnified=1.0)
+        _, jumps = spreads_of(question, question.plan, question.given, samples, magnified=1.0)
         wider = [np.maximum(s, j) for s, j in zip(spreads, jumps, strict=True)]
         results = [_one(t, y, s, question) for t, y, s in zip(answers, exact, wider, strict=True)]
     return results
@@ -191,8 +192,8 @@ def _compare(question: Question, exact: list[Array], answers: list[Array], sampl
 
 def rounding_of(question: Question) -> list[Array]:
     """How far rounding moves each output of the question: magnified noise, and noise of one roundoff for decisions."""
-    linear = _spreads(question, question.plan, question.given, SAMPLES)[1]
-    jumps = _spreads(question, question.plan, question.given, SAMPLES, magnified=1.0)[1]
+    linear = spreads_of(question, question.plan, question.given, SAMPLES)[1]
+    jumps = spreads_of(question, question.plan, question.given, SAMPLES, magnified=1.0)[1]
     return [np.maximum(s, j) for s, j in zip(linear, jumps, strict=True)]
 
 
@@ -244,14 +245,14 @@ def _one(t: Array, y: Array, s: Array, question: Question) -> Judgement:
         worst = int(np.argmax(np.where(top, np.nan_to_num(error, nan=np.inf, posinf=np.inf), -1.0)))
     entry = tuple(int(i) for i in np.unravel_index(worst, t.shape))
     verdict = "mismatch" if wrong else "indeterminate" if unknown.any() else "agree"
-    reference = _number(y[entry])
+    reference = number_of(y[entry])
     size = abs(reference)
     e = float(error[entry])
     return Judgement(
         verdict,
         float(np.max(z[~unknown], initial=0.0)) if unknown[entry] and not unknown.all() else float(z[entry]),
         entry,
-        _number(t[entry]),
+        number_of(t[entry]),
         reference,
         float(s[entry]),
         e,
@@ -263,7 +264,7 @@ def _one(t: Array, y: Array, s: Array, question: Question) -> Judgement:
     )
 
 
-def _number(x: Any) -> float:
+def number_of(x: Any) -> float:
     return float(np.real(x))
 
 
@@ -281,7 +282,7 @@ def _against_set(
         _settle_inside(question, answers, results, ends, [np.zeros(())] * len(ends), within)
     if not any(r.verdict == "mismatch" for r in results):
         return
-    _, own = _spreads(question, question.plan, question.given, SAMPLES)
+    _, own = spreads_of(question, question.plan, question.given, SAMPLES)
     for i, (t, y, s) in enumerate(zip(answers, exact, own, strict=True)):
         if t.shape == y.shape:
             within[i] = within.get(i, False) | ~(errors(t, y, s, question.dtype)[0] > THRESHOLD)
@@ -289,7 +290,7 @@ def _against_set(
         return
     _settle_inside(question, answers, results, ends, own, within)
     if any(r.verdict == "mismatch" and has_kink for r, (*_, has_kink) in zip(results, ends, strict=True)):
-        widest = _at_the_ends(question, question.plan, question.given, own)
+        widest = at_the_ends(question, question.plan, question.given, own)
         _settle_inside(question, answers, results, ends, widest, within)
 
 
@@ -305,7 +306,7 @@ def _settle_inside(
     for i, (t, r, (lower, upper, _, has_kink)) in enumerate(zip(answers, results, ends, strict=True)):
         if r.verdict != "mismatch" or t.shape != np.shape(lower) or not has_kink:
             continue
-        within[i] = within.get(i, False) | _inside(t, lower, upper, spreads[i], question.dtype)
+        within[i] = within.get(i, False) | inside(t, lower, upper, spreads[i], question.dtype)
         if within[i].all():
             r.verdict, r.note = (
                 "convention",
@@ -313,81 +314,20 @@ def _settle_inside(
             )
 
 
-def _at_the_ends(question: Question, plan: Plan, given: Sequence[Any], own: list[Array]) -> list[Array]:
+def at_the_ends(question: Question, plan: Plan, given: Sequence[Any], own: list[Array]) -> list[Array]:
     """Rounding moves the ends of the set of a kink too: the widest spread of our own choice and of them."""
     from ...reference_engine.generalized import corners
 
-    there = [_spreads(question, plan, given, SAMPLES, under)[1] for under in corners()]
+    there = [spreads_of(question, plan, given, SAMPLES, under)[1] for under in corners()]
     finite = [[np.where(np.isfinite(s), s, 0.0) for s in spreads] for spreads in (own, *there)]
     return [np.max(spreads, axis=0) for spreads in zip(*finite, strict=True)]
 
 
-def _inside(t: Array, lower: Array, upper: Array, s: Array, dtype: str) -> Array:
+def inside(t: Array, lower: Array, upper: Array, s: Array, dtype: str) -> Array:
     """The entries between the ends of the set, to within the threshold times their spread."""
     with np.errstate(all="ignore"):
         slack = THRESHOLD * (s + UNIT_ROUNDOFF[dtype] * np.maximum(np.abs(lower), np.abs(upper)))
         return np.asarray((t >= lower - slack) & (t <= upper + slack))
-
-
-def _against_lossy(
-    question: Question, answers: list[Array], exact: list[Array], results: list[Judgement], within: dict[int, Array]
-) -> None:
-    """Mismatches within the spread of a correct rule that loses digits: agree while half of the digits are right, else
-    inaccurate.
-
-    within: the entries that are explained without them.
-    """
-    assert question.lossy is not None
-    plan, given = question.lossy()
-    lossy, spreads = _spreads(question, plan, given, SCREENING, reordered=question.nested)
-    worst_z = [
-        errors(t, y, s, question.dtype)[0]
-        for t, y, s in zip(answers, lossy, spreads, strict=True)
-        if t.shape == y.shape
-    ]
-    if any((SUSPECT < np.nan_to_num(z[z <= CLEAR])).any() for z in worst_z):
-        lossy, spreads = _spreads(question, plan, given, SAMPLES, reordered=question.nested)
-    from ...reference_engine.generalized import hull
-
-    kinks = hull(plan, given, samples=8, seed=question.seed)
-    widest: list[Array] | None = None
-    for i, (t, r, y, s, right) in enumerate(zip(answers, results, lossy, spreads, exact, strict=True)):
-        if r.verdict != "mismatch" or t.shape != y.shape:
-            continue
-        z, _ = errors(t, y, s, question.dtype)
-        if question.outside_domain:
-            z = np.where(np.isnan(t) & np.isnan(y), 0.0, z)
-        unknown = np.isnan(right) | (np.isinf(right) & np.isnan(t))
-        if not ((z <= THRESHOLD) | unknown | within.get(i, False)).all() and kinks[i][3]:
-            lower, upper, _, _ = kinks[i]
-            widest = widest or _at_the_ends(question, plan, given, spreads)
-            within[i] = within.get(i, False) | _inside(t, lower, upper, widest[i], question.dtype)
-        if ((z <= THRESHOLD) | unknown | within.get(i, False)).all():
-            half = np.sqrt(UNIT_ROUNDOFF[question.dtype])
-            r.verdict = "indeterminate" if unknown.any() else "agree" if r.rel_error <= half else "inaccurate"
-            r.note = "within the spread of a correct formula that loses digits"
-
-
-def _against_range(question: Question, answers: list[Array], exact: list[Array], results: list[Judgement]) -> None:
-    """Mismatches because the numbers of a correct formula, exact or digit-losing, leave the range of the dtype: PyTorch
-    has NaN or Inf, or what the formula gives where such numbers are infinite or 0."""
-    dtype = question.dtype
-    exactly, lossy = (question.plan, question.given), [question.lossy()] if question.lossy is not None else []
-    for (plan, given), flushes in itertools.product([exactly, *lossy], (True, False)):
-        watch = OutOfRange(dtype, flushes)
-        with np.errstate(all="ignore"):
-            bounded = [np.asarray(b) for b in plan.observe(given, watch)]
-        if watch.left == 0.0:
-            continue
-        _, spreads = _spreads(question, question.plan, question.given, SAMPLES)
-        for t, y, b, s, r in zip(answers, exact, bounded, spreads, results, strict=True):
-            if r.verdict != "mismatch" or t.shape != y.shape:
-                continue
-            wrong = errors(t, y, s, dtype)[0] > THRESHOLD
-            lost = ~np.isfinite(t) if watch.overflows else np.zeros(t.shape, dtype=bool)
-            if (~wrong | lost | (errors(t, b, s, dtype)[0] <= THRESHOLD)).all():
-                r.verdict = "inaccurate"
-                r.note = f"the formula meets {watch.left:.3g}, outside the normal range of {dtype}"
 
 
 def worst(verdicts: Sequence[str]) -> str:

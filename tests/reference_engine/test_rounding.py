@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from gradwitness.reference_engine import ops, trace
 from gradwitness.reference_engine.evaluate import Plan, arguments_of
-from gradwitness.reference_engine.rounding import UNIT_ROUNDOFF, spread
+from gradwitness.reference_engine.rounding import UNIT_ROUNDOFF, made_of, spread
 
 SCALES = [2.0**-560, 2.0**-300, 1.0, 2.0**300, 2.0**480]
 CANCELLING = np.array([[1.0, -1.0, 2.0**-10]])
@@ -42,3 +42,14 @@ def test_a_rounded_mean_moves_the_variance_of_constant_data_beyond_its_linear_ro
 
 def test_data_movement_has_no_spread():
     assert not spread_of(lambda a: ops.flip(ops.transpose(a)), CANCELLING).any()
+
+
+def test_a_cancelled_sum_is_made_of_its_terms_and_a_single_number_of_itself():
+    x = np.array([3.0, -3.0, 1.0, -1.0])
+    for fn, terms in ((ops.sum, x), (lambda v: ops.sum(ops.broadcast_to(v[:1], (4,)) * np.array([1, -1, 1, -1.0])), x)):
+        program = trace(fn, x)
+        (size,) = made_of(Plan(program), arguments_of(program, (x,)), samples=64)
+        assert 0.3 * np.linalg.norm(terms) < size < 3.0 * np.sum(np.abs(terms))
+    program = trace(ops.cosh, x)
+    (size,) = made_of(Plan(program), arguments_of(program, (x,)), samples=64)
+    assert np.all(size > 0.5 * np.cosh(x)) and np.all(size < 8.0 * np.cosh(x))
