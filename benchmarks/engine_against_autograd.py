@@ -32,6 +32,7 @@ import networks  # noqa: E402
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from gradwitness.reference_engine import grad  # noqa: E402
+from records import write_section  # noqa: E402
 from threadpoolctl import threadpool_info  # noqa: E402
 
 FEWEST_PAIRS = 15
@@ -202,7 +203,7 @@ def main() -> int:
     text = f"{table(rows)}\n\n{setting(options.pairs)}\n"
     print(text)
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(EXPLANATION + text, encoding="utf-8")
+    write_section(EXPLANATION + text, options.out)
     missed = [r.name for r in rows if not r.holds]
     if missed:
         print(f"missed: {'; '.join(missed)}", file=sys.stderr)

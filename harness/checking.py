@@ -28,6 +28,7 @@ from .result import END_TO_END, NOTHING_DEPENDS, CheckResult, Culprit
 from .runners import RUNNERS, compare_with
 from .runners.arrangements import Arrangement, arrangements, in_place_variant
 from .runners.expressible import NotExpressible
+from .runners.loading import load_for
 from .subjects import converted, in_precision, initialised, subject_of
 from .tabling import GIVEN, IN_PLACE, Cell
 
@@ -88,6 +89,7 @@ def check(
             f"check: fn is a {type(fn).__name__}; accepted is a callable on tensors or an nn.Module. Pass the "
             f"function, not its result."
         )
+    load_for(modes, runners)
     rows = Rows(name_of(fn), source="user", seed=seed)
     given = kwargs or {}
     unsupported: dict[str, str] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -15,7 +16,14 @@ from ..pytest_plugin import CHOSEN, CURRENT, NOTED
 from ..result import CheckResult
 from .outcomes import Noted
 
-_HARNESS = str(Path(__file__).resolve().parents[1])
+# Frames of these files are not shown: ours, wherever the package is linked to, and what PyTorch puts between ours and
+# the user's call while it is recorded.
+_HARNESS = Path(__file__).parents[1]
+_OURS = tuple(f"{folder}{os.sep}" for folder in {str(_HARNESS), str(_HARNESS.resolve())})
+_BETWEEN = tuple(
+    os.path.join("torch", *parts)
+    for parts in (("_ops.py",), ("_compile.py",), ("_dynamo", "eval_frame.py"), ("utils", "_python_dispatch.py"))
+)
 
 
 class GradientCheck:
@@ -39,6 +47,9 @@ class GradientCheck:
         dtypes: Sequence[str] | None = LEFT_OUT,
         wrt: Sequence[int | str] | None = None,
         seed: int | None = None,
+        layouts: Sequence[str] | None = None,
+        devices: Sequence[str] | None = None,
+        inplace: bool = False,
     ) -> CheckResult:
         """The result where it is ok. Raises GradientMismatch, UnsupportedOperation, or what `fn` itself raised."""
         __tracebackhide__ = True
@@ -56,6 +67,9 @@ class GradientCheck:
                     dtypes=dtypes,
                     wrt=wrt,
                     seed=seed,
+                    layouts=layouts,
+                    devices=devices,
+                    inplace=inplace,
                 )
             self._note(result)
             return held(result)
@@ -77,13 +91,20 @@ class GradientCheck:
 
 
 def without_ours(tb: TracebackType | None) -> TracebackType | None:
-    """A traceback without the frames of the harness, so that the test and the user's own code are what is shown."""
+    """A traceback without the frames of the harness, of Python's import and of PyTorch's way to us: what is shown is
+    the test and the user's own code.
+    """
     frames = []
     while tb is not None:
-        if not tb.tb_frame.f_code.co_filename.startswith(_HARNESS):
+        if not is_hidden(tb.tb_frame.f_code.co_filename):
             frames.append(tb)
         tb = tb.tb_next
     kept: TracebackType | None = None
     for frame in reversed(frames):
         kept = TracebackType(kept, frame.tb_frame, frame.tb_lasti, frame.tb_lineno)
     return kept
+
+
+def is_hidden(file: str) -> bool:
+    """Whether frames of this file say nothing to the user."""
+    return file.startswith((*_OURS, "<frozen importlib")) or file.endswith(_BETWEEN)

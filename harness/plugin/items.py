@@ -40,11 +40,16 @@ class TargetItem(pytest.Item):
         GradientCheck(self.config)(fn, inputs)
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
+        """Our own errors in their words; of anything else, what is shown begins at the user's own first frame."""
+        from .fixture import is_hidden
+
         if isinstance(excinfo.value, (GradientMismatch, HarnessError)):
             return str(excinfo.value)
         ours = [i for i, entry in enumerate(excinfo.traceback) if entry.path == Path(__file__)]
-        if ours and (theirs := excinfo.traceback[ours[-1] + 1 :]):
-            excinfo.traceback = theirs  # from their own frame on
+        theirs = excinfo.traceback[ours[-1] + 1 if ours else 0 :].filter(lambda e: not is_hidden(str(e.path)))
+        if not theirs:
+            return excinfo.exconly()
+        excinfo.traceback = theirs
         return super().repr_failure(excinfo, style)
 
     def reportinfo(self) -> tuple[Path, int | None, str]:

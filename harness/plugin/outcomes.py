@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,13 +13,16 @@ from ...reports.verdicts import RANK
 if TYPE_CHECKING:
     from ..result import CheckResult
 
-PROPERTIES = ("verdict", "comparisons", "z", "culprit")
+PROPERTIES = tuple(f"gradwitness_{name}" for name in ("verdict", "comparisons", "z", "culprit"))
+"""Names in the XML of JUnit: properties of a test stand beside those of other plugins and of its author."""
 
 
 @dataclass
 class Noted:
     """What one test compared. checks: calls of gradient_check, under hypothesis one or more for each example. z:
-    greatest over all rows, None where no row has one. culprit: of the worst check.
+    greatest over all rows, None where no row has one. culprit: of the worst check. rows: of all checks; under
+    hypothesis, which tries a hundred examples, of one of them: the last with the worst verdict, which is the smallest
+    that hypothesis came to, or the one with the greatest z where all is well.
     """
 
     nodeid: str
@@ -41,18 +43,26 @@ class Noted:
         self.checks += 1
         frame = result.frame
         self.comparisons += len(frame)
-        if frame["z"].notna().any():
-            self.z = max(float(frame["z"].max()), -math.inf if self.z is None else self.z)
-        if RANK[result.verdict] < RANK[self.verdict] or not self.culprit:
+        z = float(frame["z"].max()) if frame["z"].notna().any() else None
+        is_worse = RANK[result.verdict] < RANK[self.verdict]
+        is_equal = result.verdict == self.verdict
+        if is_worse or (is_equal and (not result.ok or not self.culprit)):
             self.culprit = "" if result.culprit is None else str(result.culprit)
+        if self.keeps_rows and not self.made_by_hypothesis:
+            self.rows += self._rows(result, "" if self.checks == 1 else f" #{self.checks}")
+        elif self.keeps_rows and (is_worse or not self.rows or (is_equal and (not result.ok or _above(z, self.z)))):
+            self.rows = self._rows(result, "")
+        if _above(z, self.z):
+            self.z = z
         self.verdict = min(self.verdict, result.verdict, key=RANK.__getitem__)
         self.known |= result.known
         self.unsupported |= set(result.unsupported)
         self.notes += [note for note in result.notes if note not in self.notes]
-        if self.keeps_rows:
-            case = self.nodeid if self.checks == 1 else f"{self.nodeid} #{self.checks}"
-            cells = frame.astype(object).where(frame.notna(), None)
-            self.rows += [{**row, "case": case} for row in cells.to_dict("records")]
+
+    def _rows(self, result: CheckResult, which: str) -> list[dict[str, Any]]:
+        frame = result.frame
+        cells = frame.astype(object).where(frame.notna(), None)
+        return [{**row, "case": self.nodeid + which} for row in cells.to_dict("records")]
 
     def added_to(self, properties: Iterable[tuple[str, object]]) -> list[tuple[str, object]]:
         """The properties of a test with ours in them, once."""
@@ -84,6 +94,10 @@ def lines(received: Mapping[str, Mapping[str, Any]], root: Path) -> Iterator[str
             parts.append("known issues of yours cover it")
         yield ", ".join(parts)
         yield from (f"  {note}" for note in noted["notes"])
+
+
+def _above(z: float | None, other: float | None) -> bool:
+    return z is not None and (other is None or z > other)
 
 
 def _count(n: int, what: str) -> str:
