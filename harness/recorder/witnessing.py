@@ -22,6 +22,15 @@ from ..lowering import CallSite, NotCovered, find, is_constant
 from ..lowering.complex_numbers import Pair, find_complex
 from .recording import Call, Recording, Ref
 
+# Operations that move a Python number they are given into their result (or divide by it in its precision): the kernel
+# first converts it to the dtype of the result. Others compute with it in the precision they compute in.
+MOVED = frozenset(
+    f"aten::{name}{inplace}"
+    for name in "clamp clamp_min clamp_max clip fill fmod hardtanh index_fill masked_fill nan_to_num remainder "
+    "threshold constant_pad_nd".split()
+    for inplace in ("", "_")
+)
+
 
 @dataclass
 class Witnessed:
@@ -230,7 +239,7 @@ def _lower(seen: Witnessed, number: int, call: Call) -> None:
 
         def argument(a: Any) -> Any:
             if not isinstance(a, Ref):
-                return a
+                return _stored(a, first.dtype) if call.name in MOVED and type(a) is float else a
             promoted = _promoted(seen, a.index, first.dtype)
             return _parts(seen, a.index, promoted) if recording.variables[a.index].dtype.is_complex else promoted
 
@@ -282,16 +291,25 @@ def _whole(results: Any) -> Any:
 def _promoted(seen: Witnessed, index: int, dtype: torch.dtype) -> Any:
     """An argument of a call whose result has `dtype`: one that is held in a coarser one is converted first.
 
-    The number stays, but PyTorch rounds its cotangent to the coarser one, as `cast` says.
+    The number stays, but PyTorch rounds its cotangent to the coarser one, as `cast` says. A tensor without axes does
+    not promote the others: where it is held in a finer dtype than the result, it is rounded to that of the result.
     """
     argument, recorded = _argument(seen, index), seen.recording.variables[index]
-    if index not in seen.tracers or not recorded.is_float or not (dtype.is_floating_point or dtype.is_complex):
+    if not recorded.is_float or not (dtype.is_floating_point or dtype.is_complex):
         return argument
-    if torch.finfo(recorded.dtype).eps <= torch.finfo(dtype).eps:
+    own, other = torch.finfo(recorded.dtype).eps, torch.finfo(dtype).eps
+    if own < other and recorded.value.shape == () and not recorded.dtype.is_complex:
+        return ops.cast(argument if index in seen.tracers else seen.builder.lift(recorded.value))
+    if index not in seen.tracers or own <= other:
         return argument
     converted = ops.cast(argument)
     seen.values[converted.variable] = recorded.value
     return converted
+
+
+def _stored(number: float, dtype: torch.dtype) -> float:
+    """A Python number as a tensor of `dtype` holds it."""
+    return float(torch.tensor(number, dtype=torch.float64).to(dtype)) if dtype.is_floating_point else number
 
 
 def _number(seen: Witnessed, argument: Any) -> Any:
