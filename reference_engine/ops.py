@@ -84,6 +84,7 @@ from .primitives.exponential import (
     xlogy,
 )
 from .primitives.factorization import cholesky, lu, qr
+from .primitives.fourier import fourier
 from .primitives.householder import householder_product
 from .primitives.indexing import embedding, index_add, scatter_add, take, take_along_axis, take_flat
 from .primitives.inverse import inv, pinv, solve

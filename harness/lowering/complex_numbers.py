@@ -24,7 +24,7 @@ BY_PARTS = frozenset(
     flip gather index index_add index_put index_select lift_fresh masked_fill masked_select mean narrow neg permute
     positive repeat reshape resolve_neg roll rot90 scatter_add select select_backward select_scatter slice
     slice_backward slice_scatter split split_with_sizes squeeze stack sum t take to trace transpose tril triu unbind
-    unfold unsqueeze view where _to_copy _unsafe_index _unsafe_view
+    unfold unfold_backward unsqueeze view where _to_copy _unsafe_index _unsafe_view
     """.split()
 )
 

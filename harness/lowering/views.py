@@ -95,6 +95,20 @@ def unfold(call: CallSite, x: Any, dimension: int, size: int, step: int) -> Any:
     return ops.moveaxis(ops.take(x, index, axis=dimension), dimension + 1, -1)
 
 
+@lowers("aten::unfold_backward")
+def unfold_backward(call: CallSite, g: Any, input_sizes: Any, dim: int, size: int, step: int) -> Any:
+    """The transpose of `unfold`: every entry of a window is added to the place that it came from."""
+    if not input_sizes:
+        return ops.reshape(g, ())
+    dim %= len(input_sizes)
+    windows = ops.moveaxis(g, -1, dim + 1)
+    count = windows.shape[dim] * size
+    flat = ops.reshape(windows, (*windows.shape[:dim], count, *windows.shape[dim + 2 :]))
+    place = (np.arange(count // max(size, 1))[:, None] * step + np.arange(size)).ravel()
+    index = np.broadcast_to(place.reshape([-1 if a == dim else 1 for a in range(flat.ndim)]), flat.shape)
+    return ops.scatter_add(np.zeros(tuple(input_sizes)), index, flat, axis=dim)
+
+
 @lowers("aten::flip")
 def flip(call: CallSite, x: Any, dims: Any) -> Any:
     """x read backwards along `dims`."""

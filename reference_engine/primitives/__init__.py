@@ -15,6 +15,7 @@ from . import (  # noqa: F401
     einsum,
     exponential,
     factorization,
+    fourier,
     householder,
     indexing,
     inverse,
