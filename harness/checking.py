@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,9 +15,9 @@ from .configuration import LEFT_OUT, in_effect
 from .errors import GradientMismatch, TheirsRaised, UnsupportedOperation, UsageError
 from .evidence.known import load, match
 from .evidence.own_issues import name_own
-from .judgement.comparing import Found
+from .judgement.alone import wrong_alone
+from .judgement.comparing import Found, Subject
 from .judgement.judging import worst
-from .judgement.localising import suspects
 from .judgement.modes import accepted_mode
 from .judgement.precisions import DTYPES
 from .judgement.rows import Rows
@@ -123,8 +122,8 @@ def check(
                         seconds = time.perf_counter() - start
                         rows.add(mode=mode, runner=runner, message=error.text, seconds=seconds, **raised)
                         continue
-                    if runner == "autograd" and mode != "R" and found.culprit is not None:
-                        found.culprit = _alone(found, mode, seed, rows) or found.culprit
+                    if runner == "autograd" and mode != "R":
+                        _alone(subject, found, mode, rows.rows[before:])
                     _say_untested(found, rows.rows[before:])
                     culprit = culprit or found.culprit
                     unsupported.update(found.unsupported)
@@ -219,20 +218,16 @@ def _ready(
             yield how.of(fn, module, inputs, kwargs, lambda t: in_precision(t, dtype))
 
 
-def _alone(found: Found, mode: str, seed: int, rows: Rows) -> Culprit | None:
-    """The operation that is wrong on its own in a mode other than R; the mode's rows are given its name."""
-    if found.recording is None or found.seen is None or found.culprit is None or found.culprit.kind != END_TO_END:
-        return None
-    for call, _, _, single in suspects(found.recording, found.seen, mode, seed):
-        worst_row = max((r for r in single.rows if r["verdict"] == "mismatch"), key=lambda r: r["z"])
-        for r in rows.rows:
-            if r["mode"] == mode and r["runner"] == "autograd" and r["verdict"] == "mismatch":
-                r["culprit"] = call.qualified
-        file, _, line = call.where.rpartition(":")
-        at, number = json.loads(worst_row["entry"]), int(line) if line.isdigit() else 0
-        values = worst_row["torch_value"], worst_row["reference_value"]
-        return Culprit(call.qualified, file, number, tuple(at), *values, mode)
-    return None
+def _alone(subject: Subject, found: Found, mode: str, written: Sequence[dict[str, Any]]) -> None:
+    """Name the operation that is wrong on its own in a mode other than R, in `found` and in the rows of that mode."""
+    if found.culprit is None or found.culprit.kind != END_TO_END:
+        return
+    culprit = wrong_alone(subject, found, mode)
+    if culprit is not None:
+        found.culprit = culprit
+        for r in written:
+            if r["verdict"] == "mismatch":
+                r["culprit"] = culprit.operation
 
 
 def _say_untested(found: Found, written: Sequence[dict[str, Any]]) -> None:

@@ -17,11 +17,14 @@ NOTHING_DEPENDS = (
 
 AS_WRITTEN = "held constant, as written"
 ATEN, CUSTOM, HOOK, CUT = "ATen rule", "custom Function", "hook", "cut graph"
+NESTED = "nested forward mode"
 NONDETERMINISM, COMPILER, CHECKPOINT, END_TO_END = "nondeterminism", "compiler", "checkpoint", "end to end"
 # What is at fault, in words. A custom Function needs none: its own line says where it was called.
 KINDS = {
     ATEN: "PyTorch's own rule of this operation is wrong at these numbers",
     CUSTOM: "",
+    NESTED: "the jvp of this custom Function is right, and PyTorch holds what it returns constant in a second forward "
+    "derivative",
     HOOK: "this hook changed a gradient on its way. If that is meant, check without the hook",
     CUT: "here the graph is cut: the result depends on that tensor, and no gradient passes. Remove the cut, or, if it "
     "is meant, set requires_grad_(False) on the tensor",

@@ -20,8 +20,36 @@ from ..judgement.modes import MODES, ask_torch
 from ..recorder.preserving import random_state
 from ..recorder.recording import to_numpy
 
+
+class Square(torch.autograd.Function):
+    """x² as a custom Function whose rules are right, for faults of PyTorch's in how it runs such rules."""
+
+    @staticmethod
+    def forward(x: torch.Tensor) -> torch.Tensor:
+        """x²."""
+        return x * x
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        """Keep x for both rules."""
+        ctx.save_for_backward(*inputs)
+        ctx.save_for_forward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, g: torch.Tensor) -> torch.Tensor:
+        """2 x g."""
+        (x,) = ctx.saved_tensors
+        return 2.0 * x * g
+
+    @staticmethod
+    def jvp(ctx: Any, t: torch.Tensor) -> torch.Tensor:
+        """2 x t."""
+        (x,) = ctx.saved_tensors
+        return 2.0 * x * t
+
+
 NAMES = ("x", "y", "z", "w")
-NAMESPACE = {"torch": torch, "math": math, "F": torch.nn.functional, "inf": math.inf, "nan": math.nan}
+NAMESPACE = {"torch": torch, "math": math, "F": torch.nn.functional, "Square": Square, "inf": math.inf, "nan": math.nan}
 FIELDS = {"call", "inputs", "mode", "right", "raises", "c", "t", "s", "answer", "entry", "dtype"}
 DIGITS = 50  # decimal digits of the right value
 # A number is right if it is the float nearest to the closed form, or one of its near neighbours: torch's own functions
@@ -31,7 +59,7 @@ NEIGHBOURS = 16
 
 @dataclass(frozen=True)
 class Proof:
-    """`call`, an expression in x, y, z, w (tensors `inputs`), asked in `mode` ("" is the value).
+    """`call`, an expression in x, y, z, w (tensors `inputs`) and Square, asked in `mode` ("" is the value).
 
     right: a closed form in mpmath's functions, of entry `entry` of answer number `answer` (per input in R, RR, FR, RF,
     per output else). raises: for a derivative that torch refuses, a part of what it says; `right` is then absent.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,8 @@ import torch
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from ..errors import TheirsRaised, UsageError
+from ..recorder.nested import tensors_in
+from ..recorder.preserving import random_state
 from ..recorder.recording import Call, Recording, Ref
 from ..recorder.witnessing import Witnessed
 from .comparing import Found, Subject, compare_forward_modes, compare_reverse
@@ -49,10 +52,32 @@ def single_call(recording: Recording, call: Call, active: set[int], seed: int) -
     return Subject(call_alone, leaves, [], [f"argument {i}" for i in positions], None, seed)
 
 
+def weighted(subject: Subject) -> Subject:
+    """The subject with each of its results multiplied by weights of 1 that are differentiated too.
+
+    At second order the derivative in the weights is Df[t], by the rule that differentiates the cotangent: elsewhere a
+    cotangent depends on the inputs, in an operation alone it does not. Raises what the callable raises.
+    """
+    with random_state(), torch.no_grad():
+        outputs = [y for y in tensors_in(subject.call(*subject.inputs)) if y.is_floating_point() or y.is_complex()]
+    weights = [torch.ones_like(y).requires_grad_() for y in outputs]
+    count = len(subject.inputs)
+
+    def call(*tensors: torch.Tensor) -> list[torch.Tensor]:
+        outputs = [y for y in tensors_in(subject.call(*tensors[:count])) if y.is_floating_point() or y.is_complex()]
+        return [y * w for y, w in zip(outputs, tensors[count:], strict=True)]
+
+    names = [*subject.names, *[f"weight {i}" for i in range(len(weights))]]
+    return replace(subject, call=call, inputs=[*subject.inputs, *weights], names=names)
+
+
 def suspects(
-    recording: Recording, seen: Witnessed, mode: str, seed: int = 0
+    recording: Recording, seen: Witnessed, mode: str, seed: int = 0, weights: bool = False
 ) -> Iterator[tuple[Call, Subject, Found, Rows]]:
-    """Every distinct recorded call whose own derivative in `mode` is a mismatch, in the order of the run."""
+    """Every distinct recorded call whose own derivative in `mode` is a mismatch, in the order of the run.
+
+    weights: each with its results `weighted`.
+    """
     tried: set[Any] = set()
     for call in recording.calls:
         subject = single_call(recording, call, set(seen.tracers), seed)
@@ -67,8 +92,9 @@ def suspects(
         tried.add(key)
         rows = Rows(call.qualified, seed=seed)
         try:
+            subject = weighted(subject) if weights else subject
             found = compare_reverse(subject, rows) if mode == "R" else compare_forward_modes(subject, rows, mode)
-        except (TheirsRaised, UsageError):  # a call that cannot be asked alone (no floating result, needs its context)
+        except (TheirsRaised, UsageError, RuntimeError):  # no floating result, or it needs its context
             continue
         if any(r["verdict"] == "mismatch" for r in rows.rows):
             yield call, subject, found, rows

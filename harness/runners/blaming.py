@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
+from ..judgement.alone import wrong_alone
 from ..judgement.comparing import Found, Subject, compare_forward_modes, compare_reverse
-from ..judgement.localising import suspects
 from ..judgement.rows import Rows
 from ..recorder.preserving import random_state, set_random_states
 from ..recorder.recording import Recording
@@ -31,10 +31,9 @@ def eager_culprit(subject: Subject, mode: str, begin: tuple[Any, Any, Any]) -> C
         found = compare_reverse(subject, rows) if mode == "R" else compare_forward_modes(subject, rows, mode)
         if found.culprit is None or not any(r["verdict"] == "mismatch" for r in rows.rows):
             return None
-        if mode == "R" or found.recording is None or found.seen is None:
+        if mode == "R":
             return found.culprit
-        wrong = next((call for call, *_ in suspects(found.recording, found.seen, mode, subject.seed)), None)
-    return found.culprit if wrong is None else replace(found.culprit, operation=wrong.qualified)
+        return wrong_alone(subject, found, mode) or found.culprit
 
 
 def name_culprit(runner: str, eager: Culprit | None, rows: Rows, found: Found) -> None:

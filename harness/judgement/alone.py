@@ -1,0 +1,109 @@
+"""What is wrong on its own where the derivative of the whole is: custom Functions, then ATen operations, in that mode
+and in the modes of first order through which an error enters a second derivative.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import torch
+
+from ..errors import TheirsRaised, UsageError
+from ..recorder.applied import Applied, noting_functions
+from ..recorder.preserving import random_state, untouched
+from ..result import ATEN, CUSTOM, NESTED, Culprit
+from .comparing import Found, compare_forward_modes, compare_reverse
+from .culprits import place
+from .localising import suspects, weighted
+from .rows import Rows
+from .subject import Subject
+
+FIRST_ORDER = {"RR": ("R",), "FR": ("R", "F"), "RF": ("F", "R"), "FF": ("F",)}
+
+
+def wrong_alone(subject: Subject, found: Found, mode: str) -> Culprit | None:
+    """The custom Function, or else the recorded call, whose own derivative is a mismatch; None if none is.
+
+    The mode of the culprit is the one in which it differs.
+    """
+    if found.recording is None or found.seen is None:
+        return None
+    applied = _applied(subject)
+    for asked in (mode, *FIRST_ORDER.get(mode, ())):
+        for function in applied:
+            row = _mismatch(function, asked, subject.seed)
+            if row is not None:
+                return _culprit_of(function, row, asked, subject.seed)
+        culprit = _call_alone(subject, found, asked, False)
+        if culprit is not None:
+            return culprit
+    return _call_alone(subject, found, mode, True) if len(mode) > 1 else None
+
+
+def _call_alone(subject: Subject, found: Found, mode: str, weights: bool) -> Culprit | None:
+    """The first recorded call that is a mismatch on its own, if there is one."""
+    assert found.recording is not None and found.seen is not None
+    for call, _, _, single in suspects(found.recording, found.seen, mode, subject.seed, weights):
+        row = _worst([r for r in single.rows if r["verdict"] == "mismatch"])
+        return Culprit(call.qualified, *place(call.where), *_numbers(row), mode, kind=ATEN)
+    return None
+
+
+def _applied(subject: Subject) -> list[Applied]:
+    """The custom Functions of a run of the subject that something differentiated enters; equal ones once."""
+    with random_state(), untouched(subject.module), noting_functions() as found:
+        try:
+            subject.call(*subject.inputs)
+        except Exception:  # a callable that can be called but a few times: what was applied until then is known
+            pass
+    return [a for a in found if a.active]
+
+
+def _mismatch(applied: Applied, mode: str, seed: int) -> dict[str, Any] | None:
+    """The worst row of a Function on its own that is a mismatch in a mode, if there is one."""
+    rows = Rows(applied.function.__name__, seed=seed)
+    try:
+        subject = _alone(applied, mode, seed)
+        compare_reverse(subject, rows) if mode == "R" else compare_forward_modes(subject, rows, mode)
+    except (TheirsRaised, UsageError, RuntimeError):  # a Function that needs its context
+        return None
+    wrong = [r for r in rows.rows if r["verdict"] == "mismatch"]
+    return _worst(wrong) if wrong else None
+
+
+def _alone(applied: Applied, mode: str, seed: int) -> Subject:
+    """A Function at its arguments as a subject, its results weighted at second order."""
+    leaves = [applied.args[i].clone().requires_grad_() for i in applied.active]
+    names = [f"argument {i}" for i in applied.active]
+
+    def apply(*tensors: torch.Tensor) -> Any:
+        args = list(applied.args)
+        for i, t in zip(applied.active, tensors, strict=True):
+            args[i] = t
+        return applied.function.apply(*args)
+
+    subject = Subject(apply, leaves, [], names, None, seed, thorough=mode != "R")
+    return weighted(subject) if len(mode) > 1 else subject
+
+
+def _culprit_of(applied: Applied, row: dict[str, Any], mode: str, seed: int) -> Culprit:
+    """A Function with the line of its `jvp` where its forward rule alone is wrong, of its `backward` otherwise."""
+    name = applied.function.__name__
+    forward = "F" in mode and bool(applied.line_of("jvp"))
+    if forward and "R" in mode:
+        forward = _mismatch(applied, "R", seed) is None and _mismatch(applied, "F", seed) is not None
+    where = applied.line_of("jvp") if forward else applied.line_of("backward") or applied.line_of("vjp")
+    operation, kind = f"{name}.jvp" if forward else f"{name}Backward", CUSTOM
+    if mode == "FF" and _mismatch(applied, "F", seed) is None:
+        operation, kind = f"{name}.jvp held constant", NESTED
+    return Culprit(operation, *place(where or applied.where), *_numbers(row), mode, applied.where, kind)
+
+
+def _worst(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    return max(rows, key=lambda r: r["z"])
+
+
+def _numbers(row: dict[str, Any]) -> tuple[tuple[int, ...], float, float]:
+    entry = tuple(json.loads(row["entry"].partition(".")[0]))
+    return entry, row["torch_value"], row["reference_value"]
