@@ -46,7 +46,7 @@ def _call_alone(subject: Subject, found: Found, mode: str, weights: bool) -> Cul
     assert found.recording is not None and found.seen is not None
     for call, _, _, single in suspects(found.recording, found.seen, mode, subject.seed, weights):
         row = _worst([r for r in single.rows if r["verdict"] == "mismatch"])
-        return Culprit(call.qualified, *place(call.where), *_numbers(row), mode, kind=ATEN)
+        return Culprit(call.qualified, *place(call.where), **_numbers(row), mode=mode, kind=ATEN)
     return None
 
 
@@ -97,13 +97,16 @@ def _culprit_of(applied: Applied, row: dict[str, Any], mode: str, seed: int) -> 
     operation, kind = f"{name}.jvp" if forward else f"{name}Backward", CUSTOM
     if mode == "FF" and _mismatch(applied, "F", seed) is None:
         operation, kind = f"{name}.jvp held constant", NESTED
-    return Culprit(operation, *place(where or applied.where), *_numbers(row), mode, applied.where, kind)
+    file, line = place(where or applied.where)
+    return Culprit(operation, file, line, **_numbers(row), mode=mode, called=applied.where, kind=kind)
 
 
 def _worst(rows: list[dict[str, Any]]) -> dict[str, Any]:
     return max(rows, key=lambda r: r["z"])
 
 
-def _numbers(row: dict[str, Any]) -> tuple[tuple[int, ...], float, float]:
-    entry = tuple(json.loads(row["entry"].partition(".")[0]))
-    return entry, row["torch_value"], row["reference_value"]
+def _numbers(row: dict[str, Any]) -> dict[str, Any]:
+    """Entry, its part where it is complex, and both numbers, as a culprit has them."""
+    entry, dot, part = row["entry"].partition(".")
+    numbers = {"torch_value": row["torch_value"], "reference_value": row["reference_value"]}
+    return {"entry": tuple(json.loads(entry)), "part": dot + part, **numbers}
