@@ -79,6 +79,8 @@ def call(proof: Mapping[str, Any]) -> str:
     named = [f"{name} = {value}" for name, value in zip("xyzw", proof["inputs"], strict=False)]
     given = [f"{key} = {proof[key]}" for key in ("c", "t", "s") if key in proof]
     asked = f"mode {proof['mode']}" if proof["mode"] else "the value itself"
+    asked += f" under the runner `{proof['runner']}`" if proof.get("runner") else ""
+    named += [f"{name} = `{text}`" for name, text in proof.get("define", {}).items()]
     place = [f"entry {proof['entry']}"] if proof.get("entry") else []
     place += [f"of answer {proof['answer']}"] if proof.get("answer") else []
     dtype = [proof["dtype"]] if proof.get("dtype", "float64") != "float64" else []

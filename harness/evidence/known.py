@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import math
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -13,7 +13,9 @@ from pathlib import Path
 from ..errors import UsageError
 from .proofs import Proof
 
-FIELDS = set("id operations modes runners dtypes verdicts answer condition reason issue seen proof".split())
+FIELDS = set("id operations modes runners dtypes verdicts answer together condition reason issue seen proof".split())
+
+CUSTOM = "torch.autograd.Function"
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,8 @@ class KnownIssue:
 
     operations: patterns over ATen operations or op names ("aten::native_layer_norm*"). modes, runners, dtypes: where
     it shows (empty: everywhere). answer: "nan" where torch's number is NaN or infinite: no other
-    is covered.
+    is covered. together: patterns all of which must be among what the run called; a fault of a runner has no operation
+    of its own, and is known by these. "|" parts alternatives; CUSTOM stands for any autograd.Function.
     condition: when it shows, in words. reason: the closed form or argument that says what is right. issue: the public
     issue, or "".
     seen: versions of torch in which it was seen. proof: the smallest call that shows it, with the right value in closed
@@ -39,6 +42,7 @@ class KnownIssue:
     dtypes: tuple[str, ...] = ()
     verdicts: tuple[str, ...] = ("mismatch",)
     answer: str = ""
+    together: tuple[str, ...] = ()
     seen: tuple[str, ...] = ()
     proof: Proof | None = None
 
@@ -50,9 +54,10 @@ class KnownIssue:
         dtype: str,
         verdict: str,
         torch_value: float | None = None,
+        ran: Collection[str] = (),
     ) -> bool:
         """Whether a finding with these properties is this issue. `operations`: any of its names (culprit, op).
-        torch_value: torch's number, None where it is not known.
+        torch_value: torch's number, None where it is not known. ran: all that the run called.
         """
         return (
             verdict in self.verdicts
@@ -61,6 +66,7 @@ class KnownIssue:
             and (not self.runners or runner in self.runners)
             and (not self.dtypes or dtype in self.dtypes)
             and any(fnmatch.fnmatchcase(o, p) for o in operations if o for p in self.operations)
+            and all(any(fnmatch.fnmatchcase(o, p) for o in ran for p in ps.split("|")) for ps in self.together)
         )
 
     @property
@@ -110,12 +116,15 @@ def match(
     dtype: str,
     verdict: str,
     torch_value: float | None = None,
+    ran: Collection[str] = (),
 ) -> KnownIssue | None:
     """The first issue that covers a finding, or None."""
     names = list(operations)
-    return next((k for k in issues if k.covers(names, mode, runner, dtype, verdict, torch_value)), None)
+    return next((k for k in issues if k.covers(names, mode, runner, dtype, verdict, torch_value, ran)), None)
 
 
 def repaired(issues: Sequence[KnownIssue]) -> list[str]:
-    """Ids of the entries whose proof no longer shows in this torch."""
-    return [k.id for k in issues if k.proof is not None and not k.proof.shows()]
+    """Ids of the entries whose proof no longer shows in this torch. Those of compiled code are left to the tests: they
+    need a compiler, and seconds each.
+    """
+    return [k.id for k in issues if k.proof is not None and "compile" not in k.proof.runner and not k.proof.shows()]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import mpmath
@@ -50,7 +50,7 @@ class Square(torch.autograd.Function):
 
 NAMES = ("x", "y", "z", "w")
 NAMESPACE = {"torch": torch, "math": math, "F": torch.nn.functional, "Square": Square, "inf": math.inf, "nan": math.nan}
-FIELDS = {"call", "inputs", "mode", "right", "raises", "c", "t", "s", "answer", "entry", "dtype"}
+FIELDS = {"call", "inputs", "mode", "right", "raises", "c", "t", "s", "answer", "entry", "dtype", "runner", "define"}
 DIGITS = 50  # decimal digits of the right value
 # A number is right if it is the float nearest to the closed form, or one of its near neighbours: torch's own functions
 # are within 2 units in the last place, and the calls are single operations. The faults listed are far above it.
@@ -63,7 +63,9 @@ class Proof:
 
     right: a closed form in mpmath's functions, of entry `entry` of answer number `answer` (per input in R, RR, FR, RF,
     per output else). raises: for a derivative that torch refuses, a part of what it says; `right` is then absent.
-    c, t, s: cotangents and directions, ones if absent.
+    c, t, s: cotangents and directions, ones if absent. runner: what runs it, where that is not torch.autograd and
+    torch.func; of a runner per sample, `call` takes one sample of the first input, the entry begins with its number.
+    define: names that the call uses, each an expression.
     """
 
     call: str
@@ -77,6 +79,8 @@ class Proof:
     answer: int = 0
     entry: tuple[int, ...] = ()
     dtype: str = "float64"
+    runner: str = ""
+    define: Mapping[str, str] = field(default_factory=dict)
 
     @staticmethod
     def of(data: Mapping[str, Any], name: str) -> Proof:
@@ -98,11 +102,13 @@ class Proof:
 
     def function(self) -> Callable[..., tuple[torch.Tensor, ...]]:
         """The call as a function of its tensors that returns the tuple of its floating outputs."""
-        code = compile(self.call, "<proof>", "eval")
+        names = dict(NAMESPACE)
+        for name, text in self.define.items():
+            names[name] = eval(text, names)  # the text is that of our own table, here and below
+        called = eval(f"lambda {', '.join(NAMES[: len(self.inputs)])}: {self.call}", names)
 
         def f(*tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
-            names = dict(zip(NAMES, tensors, strict=False))
-            result = eval(code, {**NAMESPACE, **names})  # the text is that of our own table
+            result = called(*tensors)
             found = list(result) if isinstance(result, (tuple, list)) else [result]
             return tuple(r for r in found if isinstance(r, torch.Tensor) and r.is_floating_point())
 
@@ -135,9 +141,31 @@ class Proof:
             warnings.simplefilter("ignore")
             if self.mode == "":
                 answers: Sequence[torch.Tensor | None] = self.function()(*x)
+            elif self.runner:
+                answers = self._by_runner(x)
             else:
                 answers = ask_torch(self.function(), x, *self.directions(), self.mode)
         return self.number(None if (a := answers[self.answer]) is None else to_numpy(a))
+
+    def _by_runner(self, x: list[torch.Tensor]) -> Sequence[torch.Tensor | None]:
+        """What the runner answers."""
+        from ..judgement.subject import Subject
+        from ..runners.asking import ask
+        from ..runners.expressible import PER_SAMPLE
+        from ..runners.per_sample import ask_per_sample, samples_of
+
+        names = list(NAMES[: len(x)])
+        subject = Subject(self.function(), [a.requires_grad_() for a in x], [], names, None, 0)
+        if self.runner not in PER_SAMPLE:
+            c, t, s = (tuple(part) for part in self.directions())
+            return ask(self.runner, subject, c, t, s, self.mode, lambda: None)[0]
+        samples = samples_of(subject)
+        assert not isinstance(samples, str), samples
+        inputs = [part.leaves for part in samples]
+        ones = [tuple(torch.ones_like(a) for a in leaves) for leaves in inputs]
+        c_of = [tuple(torch.ones_like(y) for y in self.function()(*leaves)) for leaves in inputs]
+        answers, _ = ask_per_sample(self.runner, subject, c_of, ones, ones, self.mode)
+        return [torch.stack([of[i] for of in answers if of[i] is not None]) for i in range(len(answers[0]))]
 
     def number(self, answer: Any) -> float:
         """The entry that the proof is about; 0 where there is no derivative at all."""

@@ -114,14 +114,28 @@ def run_backward(
                 n.node.apply = _applied(n)
                 undo.callback(n.node.__dict__.pop, "apply")
         try:
-            return list(
-                torch.autograd.grad(
-                    [t for t, _ in pairs], list(leaves), [g for _, g in pairs], retain_graph=True, allow_unused=True
-                )
-            )
+            outputs, arriving = [t for t, _ in pairs], [g for _, g in pairs]
+            if any("CheckpointFunction" in n.node.name() for n in nodes):
+                return _accumulated(leaves, outputs, arriving)
+            return list(torch.autograd.grad(outputs, list(leaves), arriving, retain_graph=True, allow_unused=True))
         finally:
             if hooks is not None:
                 hooks += notes
+
+
+def _accumulated(
+    leaves: Sequence[torch.Tensor], outputs: Sequence[torch.Tensor], arriving: Sequence[torch.Tensor]
+) -> list[torch.Tensor | None]:
+    """The gradients by `backward()`, read from .grad, which is put back: reentrant checkpoints refuse autograd.grad."""
+    before = [x.grad for x in leaves]
+    try:
+        for x in leaves:
+            x.grad = None
+        torch.autograd.backward(outputs, arriving, retain_graph=True)
+        return [x.grad for x in leaves]
+    finally:
+        for x, grad in zip(leaves, before, strict=True):
+            x.grad = grad
 
 
 def _note(n: Node) -> Callable[..., None]:

@@ -7,13 +7,14 @@ from typing import Any
 
 import torch
 
+from ..evidence.known import CUSTOM, load, match
 from ..judgement.alone import wrong_alone
 from ..judgement.comparing import Found, Subject, compare_forward_modes, compare_reverse
 from ..judgement.rows import Rows
 from ..recorder.preserving import random_state, set_random_states
 from ..recorder.recording import Recording
 from ..result import CHECKPOINT, COMPILER, END_TO_END, Culprit
-from .expressible import COMPILED
+from .expressible import COMPILED, refuses
 
 
 def has_custom_functions(recording: Recording) -> bool:
@@ -45,3 +46,26 @@ def name_culprit(runner: str, eager: Culprit | None, rows: Rows, found: Found) -
     for r in rows.rows:
         if r["runner"] == runner and r["mode"] == was.mode and r["verdict"] == "mismatch":
             r["culprit"] = found.culprit.operation
+
+
+def tell_refusals(rows: list[dict[str, Any]], mode: str, found: Found) -> None:
+    """A mode that PyTorch does not offer for this run, and says so, is `unsupported`, not `raised`."""
+    for r in rows:
+        if r["verdict"] == "raised" and refuses(r["message"]):
+            r["verdict"] = found.verdict = "unsupported"
+            found.unsupported[f"{r['runner']} in mode {mode}"] = r["message"]
+
+
+def name_known(rows: list[dict[str, Any]], recording: Recording) -> None:
+    """Fill `known` where a runner, or the run as a whole, is at fault in a way that what was called together tells."""
+    wrong = [r for r in rows if r["verdict"] in ("mismatch", "raised", "inaccurate") and not r.get("known")]
+    if not wrong:
+        return
+    issues = [k for k in load() if k.together]
+    ran = {call.qualified for call in recording.calls} | ({CUSTOM} if has_custom_functions(recording) else set())
+    for r in wrong:
+        names = (str(r.get("culprit") or ""), str(r["program"]))
+        given = names, r["mode"], r["runner"], r.get("dtype", ""), r["verdict"], r.get("torch_value")
+        issue = match(issues, *given, ran)
+        if issue is not None:
+            r["known"] = issue.reference

@@ -1,14 +1,16 @@
 """torch.compile beside the caller's own use of it: their configuration, nothing of theirs reset, compiled for certain.
 
 Dynamo keeps compiled code on the code object of the function, at most `recompile_limit` versions of it, and runs the
-function uncompiled beyond that. Each callable is therefore compiled under a code object of its own. What is compiled is
-not kept on disk where the caller named no folder for it: a graph that was compiled with a fault planted must not come
-back without it, or the other way round.
+function uncompiled beyond that; and it remembers the shapes that code of one name and line has met, to compile for any
+shape when another comes. Each callable is therefore compiled under a code object and a name of its own. What is
+compiled is not kept on disk where the caller named no folder for it: a graph that was compiled with a fault planted
+must not come back without it, or the other way round.
 """
 
 from __future__ import annotations
 
 import atexit
+import itertools
 import os
 import shutil
 import tempfile
@@ -98,9 +100,13 @@ class Compiled:
 
 
 def _under_its_own_code(fn: Callable[..., Any]) -> Callable[..., Any]:
-    """A function that calls `fn`, with a code object that nothing else has."""
+    """A function that calls `fn`, with a code object and a name that nothing else has."""
 
     def run(*args: Any, **kwargs: Any) -> Any:
         return fn(*args, **kwargs)
 
-    return types.FunctionType(run.__code__.replace(), run.__globals__, run.__name__, None, run.__closure__)
+    name = f"compiled_{next(_number)}"
+    return types.FunctionType(run.__code__.replace(co_name=name), run.__globals__, name, None, run.__closure__)
+
+
+_number = itertools.count()

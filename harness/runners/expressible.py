@@ -28,6 +28,10 @@ DETACHED = (
     "the reentrant checkpoint runs its backward pass on detached copies and has no forward rule, so it has first "
     "reverse derivatives alone"
 )
+NO_SAMPLE = (
+    "vmap gives the callable one sample, of shape {0}; the callable runs on the whole batch and does not run on that "
+    "({1})"
+)
 NO_REVERSE = "create_graph is an option of the reverse mode, and this mode has none"
 
 # What PyTorch says where a transform, the compiler or a custom Function does not offer a derivative at all. Any other
@@ -42,10 +46,13 @@ REFUSALS = (
     "does not have vmap support",
     "Batching rule not implemented",
     "vmap: ",
+    "doesn't match the broadcast shape",  # of a batched tensor added in place to one that is not
     "Trying to use forward AD with",
+    "derivative for aten::",
     "Nested forward mode AD is not supported",
     "that does not support it because it has not been implemented yet",
     "is not supported within torch.func transforms",
+    "checkpoint is incompatible with .grad()",
 )
 
 
@@ -70,5 +77,9 @@ def reason_against(runner: str, mode: str) -> str | None:
 def refusal(error: BaseException) -> str | None:
     """PyTorch's own words, on one line, where an exception says that a derivative is not offered; else None."""
     text = " ".join(str(error).split())
-    told = isinstance(error, NotExpressible | torch._dynamo.exc.Unsupported) or any(r in text for r in REFUSALS)
-    return text[:300] if told else None
+    return text[:300] if isinstance(error, NotExpressible | torch._dynamo.exc.Unsupported) or refuses(text) else None
+
+
+def refuses(text: str) -> bool:
+    """Whether the text of an exception says that a derivative is not offered."""
+    return any(words in text for words in REFUSALS)

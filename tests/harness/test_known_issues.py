@@ -3,7 +3,9 @@
 The right value is a closed form, evaluated by mpmath at 50 digits. A repair in torch fails the first test.
 """
 
+import functools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +16,8 @@ from gradwitness.harness.judgement.modes import reference
 from gradwitness.harness.judgement.one_sided import WRONG_SUM, wrong_sums
 from gradwitness.harness.recorder.recording import capture, to_numpy
 from gradwitness.harness.recorder.witnessing import witness
+from gradwitness.harness.runners.compiling import missing_compiler
+from gradwitness.harness.runners.expressible import PER_SAMPLE
 from gradwitness.reference_engine import ops, trace
 from gradwitness.reference_engine.evaluate import Plan, arguments_of
 
@@ -28,13 +32,39 @@ WITNESS_ULPS = 64
 COMPOSED = {"ndtr-left-tail": ops.ndtr}
 
 
+# What is right there is the rule that a Function's author wrote, which is not the derivative of its forward.
+RULE_OF_ITS_OWN = "dynamo-drops-a-function-s-own-tangent"
+# Compiling takes seconds each: one in the default run, all of them in the campaign.
+needs_compiler = pytest.mark.skipif(missing_compiler() is not None, reason=f"{missing_compiler()}")
+QUICK = "inductor-extremum-of-recomputed-values"
+
+
 def named(issues):
-    return [pytest.param(k, id=k.id) for k in issues]
+    def marks(k):
+        if "compile" not in k.proof.runner:
+            return ()
+        return (needs_compiler,) if k.id == QUICK else (needs_compiler, pytest.mark.campaign)
+
+    return [pytest.param(k, id=k.id, marks=marks(k)) for k in issues]
+
+
+def uncompiled(issues):
+    return [pytest.param(k, id=k.id) for k in issues if k.id != RULE_OF_ITS_OWN]
+
+
+@functools.cache
+def torch_value(name: str) -> float:
+    """What torch answers to the proof of an issue, asked once."""
+    (issue,) = [k for k in ISSUES if k.id == name]
+    return issue.proof.torch_value()
 
 
 def witness_value(proof: Proof) -> float:
     """The witness's answer to the call of a proof, read from a recording of it."""
     leaves = [x.requires_grad_() for x in proof.tensors(proof.inputs)]
+    if proof.runner in PER_SAMPLE:  # one sample is a call of its own
+        first = replace(proof, inputs=(proof.inputs[0][proof.entry[0]],), entry=proof.entry[1:], runner="")
+        return witness_value(first)
     recording = capture(proof.function(), *leaves)
     seen = witness(recording, list(recording.inputs))
     assert not seen.unsupported, seen.unsupported
@@ -48,12 +78,12 @@ def witness_value(proof: Proof) -> float:
 
 @pytest.mark.parametrize("issue", named(WRONG))
 def test_torch_still_gives_a_wrong_number(issue):
-    value = issue.proof.torch_value()
+    value = torch_value(issue.id)
     assert not issue.proof.holds(value), f"{issue.id}: torch now gives {value}, which is right: it has been repaired"
-    assert issue.proof.shows()
+    assert issue.proof.runner or issue.proof.shows()
 
 
-@pytest.mark.parametrize("issue", named([k for k in WRONG if WRONG_SUM not in k.operations]))
+@pytest.mark.parametrize("issue", uncompiled([k for k in WRONG if WRONG_SUM not in k.operations]))
 def test_the_witness_gives_the_closed_form(issue):
     right, x = issue.proof.right_value(), np.array(issue.proof.inputs[0])
     value = witness_value(issue.proof) if issue.id not in COMPOSED else float(COMPOSED[issue.id](x))
@@ -74,7 +104,7 @@ def test_one_sided_derivatives_tell_where_legitimate_choices_add_up_to_a_wrong_s
 @pytest.mark.parametrize("issue", named(WRONG))
 def test_torch_is_wrong_in_more_than_its_last_digits(issue):
     # an entry excuses a wrong formula or a special value, never rounding
-    right, value = issue.proof.right_value(), issue.proof.torch_value()
+    right, value = issue.proof.right_value(), torch_value(issue.id)
     assert not math.isfinite(value) or abs(value - right) > 1e3 * math.ulp(right), (value, right)
 
 

@@ -11,6 +11,7 @@ from gradwitness.harness import checking as checking_module
 from gradwitness.harness.evidence.known import KnownIssue
 from gradwitness.harness.judgement.modes import MODES
 from gradwitness.harness.runners import RUNNERS
+from torch.utils.checkpoint import checkpoint
 
 EAGER = tuple(r for r in RUNNERS if not r.startswith("compile"))
 FACTOR = 1.001  # a planted fault of 1e-3, far above rounding in float64
@@ -247,3 +248,80 @@ def test_complex_gradients_are_compared_through_every_tape_and_transform():
     runners = ("func", "checkpoint", "checkpoint_reentrant", "save_on_cpu", "create_graph")
     result = check(lambda z: (z * z.conj()).real.sum(), z, runners=runners)
     assert set(result.frame["verdict"]) <= {"agree", "unsupported"}
+
+
+def without_random_state(x: torch.Tensor, reentrant: bool = False) -> torch.Tensor:
+    """Dropout under a checkpoint that was told not to keep the random state."""
+    how = {"use_reentrant": reentrant, "preserve_rng_state": False}
+    return checkpoint(lambda y: torch.nn.functional.dropout(y * y, 0.5), x, **how)
+
+
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_a_checkpoint_told_not_to_keep_the_random_state_is_a_convention(reentrant):
+    result = check(lambda x: without_random_state(x, reentrant), torch.ones(8, dtype=torch.float64))
+    assert result.verdict == "convention" and result.culprit is None
+    assert result.frame["message"].str.contains("as documented").any()
+
+
+def test_a_wrong_backward_within_such_a_checkpoint_stays_a_mismatch():
+    def both(x):
+        return without_random_state(x) + OffSine.apply(x)
+
+    result = check(both, torch.ones(8, dtype=torch.float64))
+    assert result.verdict == "mismatch" and result.culprit.operation == "OffSineBackward"
+
+
+@pytest.mark.parametrize("mode", ["F", "FR", "RF", "FF"])
+def test_a_mode_that_a_function_does_not_offer_is_unsupported_for_the_tape_too(mode):
+    result = check(lambda x: OffSine.apply(x).sum(), numbers(3), modes=mode)
+    assert list(result.frame["verdict"]) == ["unsupported"]
+
+
+def test_a_callable_that_runs_on_batches_alone_is_not_one_for_vmap():
+    result = check(torch.nn.BatchNorm2d(2).double(), numbers(2, 2, 3, 3), runners="vmap")
+    assert list(result.frame["verdict"]) == ["unsupported"]
+    assert "one sample, of shape (2, 3, 3)" in result.frame["message"].iloc[0]
+
+
+class Cube(torch.autograd.Function):
+    """x³ with all of its rules."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x):
+        return x * x * x
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.save_for_backward(*inputs)
+        ctx.save_for_forward(*inputs)
+
+    @staticmethod
+    def backward(ctx, g):
+        return 3 * ctx.saved_tensors[0] ** 2 * g
+
+    @staticmethod
+    def jvp(ctx, t):
+        return 3 * ctx.saved_tensors[0] ** 2 * t
+
+
+def test_known_faults_of_nested_tangents_and_of_tangents_written_in_place_are_called_known():
+    runners = ("autograd", "func", "save_on_cpu")
+    result = check(lambda x: Cube.apply(x), numbers(3), modes=("RF", "FF"), runners=runners)
+    wrong = result.frame[result.frame["verdict"] == "mismatch"]
+    assert set(wrong["mode"]) == {"FF"} and set(wrong["runner"]) == set(runners)
+    assert set(wrong["known"]) == {"pytorch/pytorch#197867"}
+    result = check(lambda x: x.softmax(-1), numbers(3), modes="RF", runners=("autograd", "save_on_cpu"))
+    wrong = result.frame[result.frame["verdict"] == "mismatch"]
+    assert set(wrong["runner"]) == {"save_on_cpu"} and set(wrong["known"]) == {"pytorch/pytorch#162350"}
+
+
+def test_a_model_with_a_reentrant_checkpoint_of_its_own_is_compared_and_a_fault_in_it_is_found():
+    model = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.Tanh(), torch.nn.Dropout(0.5)).double()
+    result = check(lambda x: checkpoint(model, x, use_reentrant=True), numbers(2, 4), modes=("R", "RR"))
+    assert list(result.table().iloc[0]) == ["agree", "unsupported"]
+    assert {"0.weight", "0.bias"} <= {str(w).split(" ")[0].removeprefix("model.") for w in result.frame["wrt"]}
+    assert all(p.grad is None for p in model.parameters())
+    wrong = check(lambda x: checkpoint(lambda y: OffSine.apply(y), x, use_reentrant=True), numbers(3))
+    assert wrong.verdict == "mismatch" and wrong.culprit.operation == "CheckpointFunctionBackward"
