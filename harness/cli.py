@@ -22,6 +22,8 @@ Examples:
   gradwitness replay out/findings/ID/case.json   one finding again
 
   gradwitness report out                         write the pages of a report again
+
+  gradwitness diff last-night out                what is new, repaired, changed or no longer covered
 """
 
 app = typer.Typer(
@@ -151,6 +153,23 @@ def report(
     from ..reports import rebuild_report
 
     typer.echo(f"{rebuild_report(folder)}")
+
+
+@app.command()
+def diff(
+    old: Annotated[Path, typer.Argument(metavar="OLD", help="the folder of an earlier run")],
+    new: Annotated[Path, typer.Argument(metavar="NEW", help="the folder of a later run")],
+    out: Annotated[Path | None, typer.Option(help="write the tables into a Markdown file")] = None,
+) -> None:
+    """Compare two runs: findings that are new, changed or repaired, and coverage that was lost or gained.
+
+    Exits with 1 if a finding is new or worse, or coverage was lost.
+
+    Example: gradwitness diff last-night out
+    """
+    from .running import tell_difference
+
+    raise typer.Exit(tell_difference(old, new, out))
 
 
 @app.command()

@@ -16,6 +16,8 @@ from .errors import UsageError
 from .judgement.judging import ORDER
 from .targets import load_target
 
+SHOWN = 40  # rows of a table that `diff` prints
+
 
 def run_and_report(
     source: str,
@@ -173,6 +175,36 @@ def check_target(
         used = {"seed": int(result.frame["seed"].iloc[0]), "command": f"gradwitness check {target}"}
         print(write_report(result.frame, out, metadata={**environment(), **used}))
     return 0 if result.ok else 1
+
+
+def tell_difference(old: Path, new: Path, out: Path | None) -> int:
+    """Print what changed between two runs, and write it to `out`. Returns 1 if something is new, worse or lost."""
+    from ..reports.difference import compare_runs, tables, to_markdown
+
+    found = compare_runs(old, new)
+    if out is not None:
+        try:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            out.write_text(to_markdown(found), encoding="utf-8")
+        except OSError as error:
+            raise UsageError(
+                f"diff: --out {out} cannot be written ({error}); accepted is the path of a file. Choose another."
+            ) from error
+    console = Console()
+    for name, (before, after) in found.settings.items():
+        console.print(f"{name}: {before} → {after}", highlight=False)
+    for heading, frame in tables(found).items():
+        if len(frame):
+            shown = frame.drop(columns=[c for c in ("worse", "id") if c in frame])
+            table = Table(*shown.columns, title=f"{heading}: {len(frame)}", title_justify="left")
+            for row in shown.head(SHOWN).astype(str).values.tolist():
+                table.add_row(*row)
+            console.print(table)
+            if len(frame) > SHOWN:
+                console.print(f"and {len(frame) - SHOWN} more: --out FILE.md writes all", highlight=False)
+    counts = ", ".join(f"{len(frame)} {heading.lower()}" for heading, frame in tables(found).items())
+    console.print(counts, highlight=False)
+    return 1 if found.fails else 0
 
 
 def replay_case(path: Path) -> int:

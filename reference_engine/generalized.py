@@ -46,6 +46,20 @@ def hull(plan: Plan, given: Sequence[Any], *, samples: int = 8, seed: int = 0) -
     return [(a, b, y, bool(open_sites)) for a, b, y in zip(lower, upper, exact, strict=True)]
 
 
+def open_ties(plan: Plan, given: Sequence[Any]) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """(shape, axes) of each site of a gradient program where entries are tied along the axes at these numbers."""
+    sites: dict[tuple[Any, ...], bool] = {}
+    plan.observe(given, _Watch(sites))
+    return sorted({key[2:] for key, is_open in sites.items() if is_open and key[1] == "tie_weights"})
+
+
+def members(plan: Plan, given: Sequence[Any], *, samples: int, seed: int = 0) -> Iterator[list[Array]]:
+    """The outputs of a gradient program under random choices, one after another: mixed ones and corners in turn."""
+    for k in range(samples):
+        weights = _Weights(_always((INSIDE, CORNER)[k % 2]), np.random.default_rng([seed, k]))
+        yield [np.asarray(y) for y in plan.observe(given, weights)]
+
+
 def meets_kink(plan: Plan, given: Sequence[Any]) -> bool:
     """Whether a gradient program leaves any choice open at these numbers."""
     if not any(PRIMITIVES[e.primitive].sites for e in plan.equations):
@@ -58,6 +72,10 @@ def meets_kink(plan: Plan, given: Sequence[Any]) -> bool:
 def corners() -> list[Callable[[Primitive, Equation, list[Any], Any], Any]]:
     """Observers for `Plan.observe` that answer every open choice low, and every one high: two ends of the set."""
     return [_Weights(lambda key: LOW, np.random.default_rng(0)), _Weights(lambda key: HIGH, np.random.default_rng(0))]
+
+
+def _always(manner: str) -> Callable[[tuple[Any, ...]], str]:
+    return lambda key: manner
 
 
 def _manners(

@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .difference import Difference, compare_runs
     from .errors import ReportDataError, ReportError, ReportPathError
     from .reader import read_report, rebuild_report
     from .schema import COLUMNS, VERDICTS, Column, frame_from_rows, validate, worst
@@ -13,9 +14,11 @@ __all__ = [
     "COLUMNS",
     "VERDICTS",
     "Column",
+    "Difference",
     "ReportDataError",
     "ReportError",
     "ReportPathError",
+    "compare_runs",
     "frame_from_rows",
     "read_report",
     "rebuild_report",
@@ -29,6 +32,7 @@ _HOME = {
     **dict.fromkeys(("ReportDataError", "ReportError", "ReportPathError"), "errors"),
     **dict.fromkeys(("COLUMNS", "VERDICTS", "Column", "frame_from_rows", "validate", "worst"), "schema"),
     **dict.fromkeys(("read_report", "rebuild_report"), "reader"),
+    **dict.fromkeys(("Difference", "compare_runs"), "difference"),
     "write_report": "writer",
 }
 

@@ -15,6 +15,7 @@ import numpy as np
 from ...reference_engine.evaluate import Plan
 from ...reference_engine.rounding import NOISE, SMALLEST, UNIT_ROUNDOFF, rounds_last, spread
 from .out_of_range import LARGEST
+from .ties import NOT_SHARED, breaks_a_tie
 
 Array = np.ndarray[Any, Any]
 
@@ -307,7 +308,12 @@ def _settle_inside(
         if r.verdict != "mismatch" or t.shape != np.shape(lower) or not has_kink:
             continue
         within[i] = within.get(i, False) | inside(t, lower, upper, spreads[i], question.dtype)
-        if within[i].all():
+        if not within[i].all():
+            continue
+        slack = slack_of(lower, upper, spreads[i], question.dtype)
+        if breaks_a_tie(question.plan, question.given, i, t, slack, question.seed):
+            r.note = NOT_SHARED
+        else:
             r.verdict, r.note = (
                 "convention",
                 f"a legitimate choice at a kink: PyTorch {r.torch_value:.6g}, least norm {r.reference:.6g}",
@@ -326,8 +332,14 @@ def at_the_ends(question: Question, plan: Plan, given: Sequence[Any], own: list[
 def inside(t: Array, lower: Array, upper: Array, s: Array, dtype: str) -> Array:
     """The entries between the ends of the set, to within the threshold times their spread."""
     with np.errstate(all="ignore"):
-        slack = THRESHOLD * (s + UNIT_ROUNDOFF[dtype] * np.maximum(np.abs(lower), np.abs(upper)))
+        slack = slack_of(lower, upper, s, dtype)
         return np.asarray((t >= lower - slack) & (t <= upper + slack))
+
+
+def slack_of(lower: Array, upper: Array, s: Array, dtype: str) -> Array:
+    """How far rounding may put an answer beyond the ends of the set."""
+    with np.errstate(all="ignore"):
+        return np.asarray(THRESHOLD * (s + UNIT_ROUNDOFF[dtype] * np.maximum(np.abs(lower), np.abs(upper))))
 
 
 def worst(verdicts: Sequence[str]) -> str:

@@ -25,9 +25,11 @@ from .judging import (
     errors,
     inside,
     number_of,
+    slack_of,
     spreads_of,
 )
 from .out_of_range import OutOfRange
+from .ties import NOT_SHARED, breaks_a_tie
 
 
 def against_lossy(
@@ -60,10 +62,15 @@ def against_lossy(
         if question.outside_domain:
             z = np.where(np.isnan(t) & np.isnan(y), 0.0, z)
         unknown = np.isnan(right) | (np.isinf(right) & np.isnan(t))
-        if not ((z <= THRESHOLD) | unknown | within.get(i, False)).all() and kinks[i][3]:
-            lower, upper, _, _ = kinks[i]
+        lower, upper, _, has_kink = kinks[i]
+        if has_kink and not ((z <= THRESHOLD) | unknown).all():
             widest = widest or at_the_ends(question, plan, given, spreads)
-            within[i] = within.get(i, False) | inside(t, lower, upper, widest[i], question.dtype)
+            if not ((z <= THRESHOLD) | unknown | within.get(i, False)).all():
+                within[i] = within.get(i, False) | inside(t, lower, upper, widest[i], question.dtype)
+            slack = slack_of(lower, upper, widest[i], question.dtype)
+            if breaks_a_tie(plan, given, i, t, slack, question.seed):
+                r.note = NOT_SHARED
+                continue
         if ((z <= THRESHOLD) | unknown | within.get(i, False)).all():
             sizes = sizes or made_of(question.plan, question.given, samples=SCREENING, seed=question.seed)
             half = np.sqrt(UNIT_ROUNDOFF[question.dtype])

@@ -15,6 +15,11 @@ HOOKS_OF_MODULE = (
 ).split()
 
 
+def hooks_of(t):
+    names = ("_backward_hooks", "_post_accumulate_grad_hooks")
+    return [list((getattr(t, name, None) or {}).items()) for name in names]
+
+
 def bits(t):
     return None if t is None else (t.dtype, tuple(t.shape), t.stride(), t.detach().contiguous().numpy().tobytes())
 
@@ -34,7 +39,7 @@ def state_of(model):
         for m in model.modules()
     ]
     tensors = [
-        (name, id(t), bits(t), t.requires_grad, id(t.grad), bits(t.grad), list((t._backward_hooks or {}).items()))
+        (name, id(t), bits(t), t.requires_grad, id(t.grad), bits(t.grad), hooks_of(t))
         for name, t in (*model.named_parameters(), *model.named_buffers())
     ]
     return modules, tensors
@@ -43,6 +48,33 @@ def state_of(model):
 def random_state():
     name, keys, *rest = np.random.get_state()
     return torch.get_rng_state().tolist(), (name, keys.tolist(), rest), random.getstate()
+
+
+def surroundings():
+    """What belongs to no model: modes of gradients, autocast and determinism, default dtype, hooks for all modules."""
+    hooks = torch.nn.modules.module
+    return (
+        torch.is_grad_enabled(),
+        torch.is_inference_mode_enabled(),
+        torch.is_autocast_enabled("cpu"),
+        torch.get_autocast_dtype("cpu"),
+        torch.is_autocast_cache_enabled(),
+        torch.is_anomaly_enabled(),
+        torch.are_deterministic_algorithms_enabled(),
+        torch.get_default_dtype(),
+        torch.get_num_threads(),
+        torch._C._autograd._saved_tensors_hooks_is_enabled(),
+        len(torch.utils._python_dispatch._get_current_dispatch_mode_stack()),
+        len(torch.overrides._get_current_function_mode_stack()),
+        [(name, list(getattr(hooks, name).items())) for name in sorted(vars(hooks)) if name.endswith("_hooks")],
+        torch.autograd.Function.apply,
+        torch._functorch.utils.unwrap_dead_wrappers,
+    )
+
+
+def everything(model):
+    """The state of a model, random numbers and surroundings."""
+    return state_of(model), random_state(), surroundings()
 
 
 def in_the_middle_of_training(model):
@@ -56,6 +88,7 @@ def in_the_middle_of_training(model):
         parameters[1].requires_grad_(False)
     list(model.modules())[-1].eval()
     parameters[0].register_hook(lambda g: seen.append(g.shape))
+    parameters[0].register_post_accumulate_grad_hook(lambda p: None)
     model.register_forward_hook(lambda m, given, result: None)
     next(iter(model.children())).register_forward_pre_hook(lambda m, given: None)
     return seen
@@ -67,10 +100,10 @@ def test_a_check_leaves_no_trace_on_a_model(family):
     in_the_middle_of_training(model)
     given = [bits(x) if isinstance(x, torch.Tensor) else x for x in inputs]
     torch.manual_seed(3), np.random.seed(4), random.seed(5)
-    model_before, random_before = state_of(model), random_state()
+    model_before, random_before, around = state_of(model), random_state(), surroundings()
     result = check(model, inputs, dtypes=("float32", "float64"))
     assert result.verdict in ("agree", "inaccurate"), result.explain()
-    assert random_state() == random_before
+    assert random_state() == random_before and surroundings() == around
     for before, after in zip(model_before, state_of(model), strict=True):
         for was, now in zip(before, after, strict=True):
             assert was == now
@@ -78,13 +111,66 @@ def test_a_check_leaves_no_trace_on_a_model(family):
 
 
 @pytest.mark.parametrize("modes", [("F",), ("RR", "FR"), ("RF", "FF")])
-@pytest.mark.parametrize("family", ["mlp", "cnn", "u_net"])
+@pytest.mark.parametrize("family", ["mlp", "cnn", "u_net", "lstm", "transformer_encoder"])
 def test_other_modes_leave_no_trace_either(family, modes):
     model, inputs = FAMILIES[family]()
     in_the_middle_of_training(model)
-    before, random_before = state_of(model), random_state()
+    before = everything(model)
     check(model, inputs, dtypes=("float64",), modes=modes)
-    assert state_of(model) == before and random_state() == random_before
+    assert everything(model) == before
+
+
+@pytest.mark.parametrize("runner", ["func", "checkpoint", "checkpoint_reentrant", "save_on_cpu", "create_graph"])
+@pytest.mark.parametrize("family", ["mlp", "cnn", "transformer_encoder"])
+def test_other_runners_leave_no_trace_either(family, runner):
+    model, inputs = FAMILIES[family]()
+    in_the_middle_of_training(model)
+    before = everything(model)
+    check(model, inputs, dtypes=("float64", "autocast"), runners=(runner,))
+    assert everything(model) == before
+
+
+@pytest.mark.campaign  # the compiler takes half a minute
+def test_a_compiled_run_leaves_no_trace_either():
+    model, inputs = FAMILIES["mlp"]()
+    in_the_middle_of_training(model)
+    before = everything(model)
+    check(model, inputs, runners=("compile",))
+    assert everything(model) == before
+
+
+@pytest.mark.parametrize("mode", ["R", "F", "RR"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_model_that_raises_after_its_pass_is_put_back(family, mode):
+    model, inputs = FAMILIES[family]()
+    in_the_middle_of_training(model)
+    model.register_forward_hook(raising)
+    before = everything(model)
+    result = check(model, inputs, dtypes=("float64",), modes=(mode,))
+    assert result.verdict == "raised" and "after its pass" in result.explain(), result.explain()
+    assert everything(model) == before
+
+
+def raising(*args, **kwargs):
+    raise RuntimeError("after its pass")
+
+
+def test_a_backward_that_raises_leaves_no_trace():
+    model, inputs = FAMILIES["mlp"]()
+    in_the_middle_of_training(model)
+    next(p for p in model.parameters() if p.requires_grad).register_hook(raising)
+    before = everything(model)
+    result = check(model, inputs)
+    assert result.verdict == "raised" and everything(model) == before
+
+
+@pytest.mark.parametrize("around", [torch.no_grad, torch.inference_mode, lambda: torch.autocast("cpu")])
+def test_what_the_caller_switched_stays_switched(around):
+    model, inputs = FAMILIES["mlp"]()
+    with around():
+        before = everything(model)
+        check(model, inputs)
+        assert everything(model) == before
 
 
 def test_a_model_whose_forward_leaves_traces_and_then_raises_is_put_back():
