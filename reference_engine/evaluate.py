@@ -18,6 +18,7 @@ from .registry import ELEMENTWISE, PRIMITIVES, Array, Primitive
 from .tracing import Tracer, as_array, bind
 
 Observer = Callable[[Primitive, Equation, list[Any], Any], Any]
+Disturbance = Callable[..., Any]  # as an Observer, with one more argument: whether the result may be written into
 
 # Where a step puts its result: wherever NumPy likes; into a buffer of the workspace; over an argument that dies here;
 # into an array that leaves the plan and is used again once nobody else holds it.
@@ -41,6 +42,7 @@ class Plan:
         self.program = program
         if known is None:
             known = [*program.inputs, *program.constants]
+        self.known = list(known)
         self.dtypes = [variable.dtype for variable in known]
         self.slot = {variable: i for i, variable in enumerate(known)}
         needed = set(program.outputs) - set(self.slot)
@@ -56,6 +58,7 @@ class Plan:
         self.equations = equations
         self.outputs = [self.slot[v] for v in program.outputs]
         self._spare: list[list[Array | None]] = []
+        self._parts: dict[tuple[int, ...], Plan] = {}
         self._schedule(len(known))
 
     def _schedule(self, given: int) -> None:
@@ -116,6 +119,20 @@ class Plan:
         """Drop the source (with the arrays among its constants) from a plan that is kept for other constants."""
         del self.program
 
+    def part(self, which: Sequence[int]) -> Plan:
+        """The plan of some of the outputs, by their positions, from the same known values; it is kept."""
+        key = tuple(which)
+        if key == tuple(range(len(self.outputs))):
+            return self
+        if key not in self._parts:
+            names = {i: v for v, i in self.slot.items()}
+            outputs = tuple(names[self.outputs[k]] for k in key)
+            made = Plan(Program(tuple(self.known), {}, tuple(self.equations), outputs, "part"))
+            made.roundings = self.roundings
+            made.forget_program()
+            self._parts[key] = made
+        return self._parts[key]
+
     def _workspace(self) -> list[Array | None]:
         """For each step the array that it writes into, or None. Taken by one run at a time: runs may overlap."""
         try:
@@ -134,10 +151,15 @@ class Plan:
                 workspace.append(buffers[at[0]].view(at[1].dtype).reshape(at[1].shape))
         return workspace
 
-    def run(self, given: Sequence[Any]) -> list[Any]:
-        """Values of the outputs, from the values of the known variables."""
+    def run(self, given: Sequence[Any], disturb: Disturbance | None = None) -> list[Any]:
+        """Values of the outputs, from the values of the known variables.
+
+        disturb: gives what each result is replaced by. It is told whether the result lies in a buffer of ours, which it
+        may write into; the arguments of an elementwise result may then be overwritten already.
+        """
         if any([x.dtype != dtype for x, dtype in zip(given, self.dtypes, strict=True)]):
-            return self.observe(given, _as_computed)  # a complex step: buffers of declared dtypes would not hold it
+            # a complex step: buffers of declared dtypes would not hold it
+            return self.observe(given, _as_computed if disturb is None else disturb)
         environment: list[Any] = [*given, *([None] * (len(self.slot) - len(given)))]
         workspace = self._workspace()
         with np.errstate(all="ignore"):
@@ -154,6 +176,10 @@ class Plan:
                         v = self.equations[n].outputs[0]
                         workspace[n] = np.empty(v.shape, v.dtype)
                     result = forward(*arguments, out=workspace[n], **params)
+                if disturb is not None:
+                    e = self.equations[n]
+                    ours = place != FRESH and result is (environment[operand] if place == DONOR else workspace[n])
+                    result = disturb(PRIMITIVES[e.primitive], e, arguments, result, ours)
                 for i in dead:
                     environment[i] = None
                 if len(outs) == 1:

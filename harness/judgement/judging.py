@@ -7,21 +7,19 @@ threshold decides, for every operation, mode and precision.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from ...reference_engine.evaluate import Plan
-from ...reference_engine.rounding import NOISE, SMALLEST, UNIT_ROUNDOFF, rounds_last, spread
-from .out_of_range import LARGEST
+from ...reference_engine.last_rounding import LastRoundings, rounds_last
+from ...reference_engine.rounding import NOISE, SMALLEST, UNIT_ROUNDOFF, Disturbed
+from .judgement_of_array import THRESHOLD, Judgement, errors, exactly, judged
 from .ties import NOT_SHARED, breaks_a_tie
 
 Array = np.ndarray[Any, Any]
 
-# Calibrated by benchmarks/calibrate_judge.py, recorded in docs/calibration.md: the greatest z of a right answer stays
-# below, and a fault of 1e-6 (float64) or 1e-3 (float32) in one entry lies above.
-THRESHOLD = 64.0
 SCREENING, SAMPLES = 4, 32  # disturbed runs to screen, and for what the screen suspects
 # With noise of exactly the assumed law the worst z of 1e6 entries is 56 for 4 runs and 5.8 for 32, so what the screen
 # puts above this is measured again.
@@ -30,7 +28,7 @@ SUSPECT = 16.0
 CLEAR = 256.0 * THRESHOLD
 # Errors of at most so many last roundings are right whatever came before; their z is an upper bound.
 SETTLED = SUSPECT
-EMPTY = "empty: the shapes agree, and there is no number to compare"
+OPEN = "open"  # the verdict on an output that is not yet measured
 REAL_PART = {"complex128": "float64", "complex64": "float32", "complex32": "float16"}
 ORDER = (
     "mismatch",
@@ -44,29 +42,6 @@ ORDER = (
     "convention",
     "agree",
 )
-
-
-@dataclass
-class Judgement:
-    """The verdict on one array, and its worst entry.
-
-    z: dimensionless, in units of the spread (0 where there is no error). entry: index of the worst entry, () for a
-    scalar.
-    """
-
-    verdict: str
-    z: float = 0.0
-    entry: tuple[int, ...] = ()
-    torch_value: float = float("nan")
-    reference: float = float("nan")
-    spread: float = 0.0
-    abs_error: float = 0.0
-    rel_error: float = 0.0
-    ulp: float = 0.0
-    entries: int = 0
-    wrong: int = 0
-    note: str = ""
-    part: str = ""  # ".real" or ".imag" of a complex entry
 
 
 @dataclass
@@ -89,6 +64,7 @@ class Question:
     outside_domain: bool = False
     nan_arrives: bool = False
     nested: bool = False
+    runs: dict[Any, Disturbed] = field(default_factory=dict, init=False)  # the disturbed runs that were made
 
     def __post_init__(self) -> None:
         self.dtype = REAL_PART.get(self.dtype, self.dtype)
@@ -103,17 +79,17 @@ def judge(question: Question) -> list[Judgement]:
     """
     from .lost_digits import against_lossy, against_range
 
-    exact = [np.asarray(y) for y in question.plan.run(question.given)]
     answers = [np.asarray(t) for t in question.answers]
+    last = LastRoundings(question.plan, question.given, question.dtype)
+    exact = last.exact
     nan = question.outside_domain
     if all(np.array_equal(t, y, equal_nan=nan) for t, y in zip(answers, exact, strict=True)):
-        return [_settled(y) for y in exact]
-    quick = _within_last_rounding(question, exact, answers)
-    if quick is not None:
-        return quick
-    results = _compare(question, exact, answers, SCREENING)
+        return [exactly(y) for y in exact]
+    results = _within_last_roundings(question, exact, answers, last)
+    del last
+    _measure(question, exact, answers, results, [i for i, r in enumerate(results) if r.verdict == OPEN], SCREENING)
     if any(SUSPECT < r.z <= CLEAR for r in results):
-        results = _compare(question, exact, answers, SAMPLES)
+        _measure(question, exact, answers, results, [i for i, r in enumerate(results) if r.z > SUSPECT], SAMPLES)
     within: dict[int, Array] = {}  # per output, the entries that are explained one way or another
     if any(r.verdict == "mismatch" for r in results):
         _against_set(question, answers, exact, results, within)
@@ -128,34 +104,45 @@ def judge(question: Question) -> list[Judgement]:
     return results
 
 
-def _settled(y: Array) -> Judgement:
-    """The judgement where PyTorch gives exactly the witness's numbers."""
-    first = (0,) * y.ndim if y.size else ()
-    value = number_of(y[first]) if y.size else 0.0
-    return Judgement("agree", 0.0, first, value, value, entries=y.size, note="" if y.size else EMPTY)
+def _within_last_roundings(
+    question: Question, exact: list[Array], answers: list[Array], last: LastRoundings
+) -> list[Judgement]:
+    """Judgements without disturbed runs, where every error is at most SETTLED times what the last roundings explain.
 
-
-def _within_last_rounding(question: Question, exact: list[Array], answers: list[Array]) -> list[Judgement] | None:
-    """Judgements without disturbed runs, where every error is at most SETTLED times what one last rounding explains.
-
-    The spread is never less than that of the last rounding, so z is at most what is reported here. None: measure it.
+    The spread is never less than theirs, so z is at most what is reported here. OPEN where it has to be measured.
     """
     known = question.plan.__dict__.setdefault("rounds", {})
     if question.dtype not in known:
         known[question.dtype] = rounds_last(question.plan, question.dtype)
     results = []
-    for t, y, u in zip(answers, exact, known[question.dtype], strict=True):
-        if t.shape != y.shape or y.dtype.kind not in "fc":
-            return None
-        least = NOISE * u * np.abs(y) if u else np.zeros(y.shape)
-        with np.errstate(all="ignore"):
-            good = (np.abs(t - y) <= SETTLED * least) | (t == y)
-            if question.outside_domain:
-                good |= np.isnan(t) & np.isnan(y)
-        if not good.all():
-            return None
-        results.append(_one(t, y, least, question))
+    for i, (t, y, u) in enumerate(zip(answers, exact, known[question.dtype], strict=True)):
+        found = Judgement(OPEN)
+        if t.shape == y.shape and y.dtype.kind in "fc":
+            for bound in (lambda y=y, u=u: NOISE * u * np.abs(y), lambda i=i: last.least(i)):
+                least = np.broadcast_to(bound(), y.shape)
+                if _explained(t, y, least, question.outside_domain):
+                    found = _one(t, y, least, question)
+                    break
+        results.append(found)
     return results
+
+
+def _explained(t: Array, y: Array, least: Array, outside_domain: bool) -> bool:
+    """Whether every error is at most SETTLED times `least`."""
+    with np.errstate(all="ignore"):
+        error = np.subtract(t, y)
+        error = np.abs(error, out=error if error.dtype.kind == "f" and error.ndim else None)
+        good = error <= SETTLED * least
+        if good.all():
+            return True
+        good |= t == y
+        if outside_domain:
+            good |= np.isnan(t) & np.isnan(y)
+    return bool(good.all())
+
+
+def _one(t: Array, y: Array, s: Array, question: Question) -> Judgement:
+    return judged(t, y, s, question.dtype, question.outside_domain, question.nan_arrives)
 
 
 def spreads_of(
@@ -166,29 +153,51 @@ def spreads_of(
     under: Any = None,
     magnified: float | None = None,
     reordered: bool = False,
+    exact: Sequence[Array] | None = None,
 ) -> tuple[list[Array], list[Array]]:
-    """Exact outputs and their spread: rounding in PyTorch's dtype and the witness's own float64, in quadrature."""
-    how = {"seed": question.seed, "under": under, "magnified": magnified, "reordered": reordered}
-    exact, s = spread(plan, given, question.dtype, samples=samples, **how)
-    if question.dtype == "float64":
-        own = s
+    """Exact outputs and their spread: rounding in PyTorch's dtype and the witness's own float64, in quadrature.
+
+    More samples of the same question go on from those that were made.
+    """
+    if under is None:
+        key = (id(plan), question.dtype, question.seed, magnified, reordered)
+        runs = question.runs.get(key) or Disturbed(
+            plan, given, question.dtype, seed=question.seed, magnified=magnified, reordered=reordered, exact=exact
+        )
+        question.runs[key] = runs
     else:
-        shrink = UNIT_ROUNDOFF["float64"] / UNIT_ROUNDOFF[question.dtype]
-        own = [a * shrink for a in s]  # the spread is linear in u to first order
-    floor = SMALLEST[question.dtype]
-    return exact, [np.hypot(a, b) + floor for a, b in zip(s, own, strict=True)]
+        runs = Disturbed(plan, given, question.dtype, seed=question.seed, under=under, magnified=magnified)
+    spreads = runs.spread(samples)
+    # the spread is linear in u to first order
+    own = np.sqrt(1.0 + (UNIT_ROUNDOFF["float64"] / UNIT_ROUNDOFF[question.dtype]) ** 2)
+    for s in spreads:
+        s *= own
+        s += SMALLEST[question.dtype]
+    return runs.exact, spreads
 
 
-def _compare(question: Question, exact: list[Array], answers: list[Array], samples: int) -> list[Judgement]:
-    _, spreads = spreads_of(question, question.plan, question.given, samples)
-    results = [_one(t, y, s, question) for t, y, s in zip(answers, exact, spreads, strict=True)]
-    if samples == SAMPLES and question.dtype == "float64" and any(r.verdict == "mismatch" for r in results):
+def _measure(
+    question: Question,
+    exact: list[Array],
+    answers: list[Array],
+    results: list[Judgement],
+    which: list[int],
+    samples: int,
+) -> None:
+    """Judge some of the outputs, by their positions, by the spread of `samples` disturbed runs of what they need."""
+    if not which:
+        return
+    plan = question.plan.part(which)
+    parts = [(i, answers[i], exact[i]) for i in which]
+    spreads = spreads_of(question, plan, question.given, samples, exact=[exact[i] for i in which])[1]
+    for (i, t, y), s in zip(parts, spreads, strict=True):
+        results[i] = _one(t, y, s, question)
+    if samples == SAMPLES and question.dtype == "float64" and any(results[i].verdict == "mismatch" for i in which):
         # A decision (the sign of a cancelled sum) that turns with the rounding moves the result by a jump, whatever the
         # size of the noise: there noise of one roundoff says more than magnified noise, made smaller again.
-        _, jumps = spreads_of(question, question.plan, question.given, samples, magnified=1.0)
-        wider = [np.maximum(s, j) for s, j in zip(spreads, jumps, strict=True)]
-        results = [_one(t, y, s, question) for t, y, s in zip(answers, exact, wider, strict=True)]
-    return results
+        jumps = spreads_of(question, plan, question.given, samples, magnified=1.0, exact=[exact[i] for i in which])[1]
+        for (i, t, y), s, j in zip(parts, spreads, jumps, strict=True):
+            results[i] = _one(t, y, np.maximum(s, j), question)
 
 
 def rounding_of(question: Question) -> list[Array]:
@@ -196,77 +205,6 @@ def rounding_of(question: Question) -> list[Array]:
     linear = spreads_of(question, question.plan, question.given, SAMPLES)[1]
     jumps = spreads_of(question, question.plan, question.given, SAMPLES, magnified=1.0)[1]
     return [np.maximum(s, j) for s, j in zip(linear, jumps, strict=True)]
-
-
-def errors(t: Array, y: Array, s: Array, dtype: str) -> tuple[Array, Array]:
-    """(z, absolute error) entry by entry; z is inf for an error on zero spread and for NaN or Inf against a number, NaN
-    where the witness has none or where the derivative is infinite and PyTorch has none.
-    """
-    with np.errstate(all="ignore"):
-        error = np.abs(t - y)
-        same = (t == y) | (np.isnan(t) & np.isnan(y))
-        overflow = (
-            np.isinf(t)
-            & (np.abs(y) >= LARGEST[dtype] * (1 - UNIT_ROUNDOFF[dtype]))
-            & (np.sign(t.real) == np.sign(y.real))
-        )
-        z = np.where(error > 0, error / s, 0.0)
-        z = np.where(np.isfinite(t) | same, z, np.inf)
-        z = np.where(np.isinf(s) & np.isfinite(t), 0.0, z)
-        z = np.where(same | overflow, 0.0, z)
-        z = np.where(np.isnan(y), np.nan, z)
-        z = np.where(np.isinf(y) & ~same, np.where(np.isnan(t), np.nan, np.inf), z)
-    return z, np.where(same | overflow, 0.0, error)
-
-
-def _one(t: Array, y: Array, s: Array, question: Question) -> Judgement:
-    dtype = question.dtype
-    if t.shape != y.shape:
-        return Judgement(
-            "mismatch",
-            np.inf,
-            note=f"PyTorch's gradient has shape {t.shape}, the derivative has shape {y.shape}",
-            entries=t.size,
-        )
-    if t.size == 0:
-        return Judgement("agree", note=EMPTY)
-    z, error = errors(t, y, s, dtype)
-    if question.outside_domain:
-        z = np.where(np.isnan(t) & np.isnan(y), 0.0, z)
-    if question.nan_arrives:
-        z = np.where(np.isnan(t), 0.0, z)
-    unknown = np.isnan(z)
-    wrong = int((z > THRESHOLD).sum())
-    if unknown.any() and not wrong:
-        worst = int(np.argmax(unknown))  # the first entry without a number; z is the greatest of the others
-    else:
-        ranked = np.where(unknown, -1.0, z)
-        # among several infinite z the greatest error speaks
-        top = ranked == ranked.max()
-        worst = int(np.argmax(np.where(top, np.nan_to_num(error, nan=np.inf, posinf=np.inf), -1.0)))
-    entry = tuple(int(i) for i in np.unravel_index(worst, t.shape))
-    verdict = "mismatch" if wrong else "indeterminate" if unknown.any() else "agree"
-    reference = number_of(y[entry])
-    size = abs(reference)
-    e = float(error[entry])
-    return Judgement(
-        verdict,
-        float(np.max(z[~unknown], initial=0.0)) if unknown[entry] and not unknown.all() else float(z[entry]),
-        entry,
-        number_of(t[entry]),
-        reference,
-        float(s[entry]),
-        e,
-        e / size if size > 0 else (0.0 if e == 0 else np.inf),
-        e / max(2 * UNIT_ROUNDOFF[dtype] * size, SMALLEST[dtype]) if np.isfinite(size) else np.nan,
-        t.size,
-        wrong,
-        "the witness has no number at some entries" if unknown.any() and not wrong else "",
-    )
-
-
-def number_of(x: Any) -> float:
-    return float(np.real(x))
 
 
 def _against_set(

@@ -12,22 +12,8 @@ import itertools
 import numpy as np
 
 from ...reference_engine.rounding import UNIT_ROUNDOFF, made_of
-from .judging import (
-    CLEAR,
-    SAMPLES,
-    SCREENING,
-    SUSPECT,
-    THRESHOLD,
-    Array,
-    Judgement,
-    Question,
-    at_the_ends,
-    errors,
-    inside,
-    number_of,
-    slack_of,
-    spreads_of,
-)
+from .judgement_of_array import THRESHOLD, Array, Judgement, errors, number_of
+from .judging import CLEAR, SAMPLES, SCREENING, SUSPECT, Question, at_the_ends, inside, slack_of, spreads_of
 from .out_of_range import OutOfRange
 from .ties import NOT_SHARED, breaks_a_tie
 

@@ -10,7 +10,7 @@ import numpy as np
 from ..errors import ParameterError, ShapeError
 from ..registry import Accumulation, broadcast_shapes
 from ..tracing import bind
-from .declare import general
+from .declare import general, squared_size
 from .diagonal import diagonal
 from .reduction import sum
 from .shape import axis_of, reshape, shaped, swap_last, transpose
@@ -55,7 +55,7 @@ product = general(
     matmul_vjp_b,
     torch="({0} @ {1})",
     source=PRODUCTS,
-    accumulates=Accumulation(lambda a, b: a.shape[-1], lambda a, b: np.matmul(np.abs(a) ** 2, np.abs(b) ** 2)),
+    accumulates=Accumulation(lambda a, b: a.shape[-1], lambda a, b: np.matmul(squared_size(a), squared_size(b))),
     draw=_draw_matmul,
     ufunc=True,
 )

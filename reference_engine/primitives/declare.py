@@ -138,6 +138,11 @@ def general(
     return _binder(name, f"{name}. Source: {source}.")
 
 
+def squared_size(x: Any) -> Any:
+    """|x|² entry by entry."""
+    return np.square(x) if x.dtype.kind == "f" else np.abs(x) ** 2
+
+
 def terms_along(axes_of: str = "axes") -> Accumulation:
     """Accumulation of a plain sum along the axes named by the parameter `axes_of`."""
 
@@ -145,7 +150,7 @@ def terms_along(axes_of: str = "axes") -> Accumulation:
         return int(np.prod([x.shape[i] for i in params[axes_of]], dtype=np.int64))
 
     def squares(x: Any, **params: Any) -> Any:
-        return np.sum(np.abs(x) ** 2, axis=params[axes_of])
+        return np.sum(squared_size(x), axis=params[axes_of])
 
     return Accumulation(terms, squares)
 

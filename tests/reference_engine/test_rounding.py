@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from gradwitness.reference_engine import ops, trace
 from gradwitness.reference_engine.evaluate import Plan, arguments_of
-from gradwitness.reference_engine.rounding import UNIT_ROUNDOFF, made_of, spread
+from gradwitness.reference_engine.noise import Noise, NormalDraws
+from gradwitness.reference_engine.rounding import UNIT_ROUNDOFF, Disturbed, RootOfSquares, made_of, spread
 
 SCALES = [2.0**-560, 2.0**-300, 1.0, 2.0**300, 2.0**480]
 CANCELLING = np.array([[1.0, -1.0, 2.0**-10]])
@@ -42,6 +43,49 @@ def test_a_rounded_mean_moves_the_variance_of_constant_data_beyond_its_linear_ro
 
 def test_data_movement_has_no_spread():
     assert not spread_of(lambda a: ops.flip(ops.transpose(a)), CANCELLING).any()
+
+
+def test_normal_draws_have_the_moments_of_the_law_and_are_never_zero():
+    # of n draws the mean deviates by 1/√n, the variance by √(2/n), the fourth moment by √(96/n); five times is allowed
+    n = 1 << 20
+    x = NormalDraws(3)((4, n // 4)).astype(float).ravel()
+    assert abs(x.mean()) < 5.0 / np.sqrt(n)
+    assert abs((x**2).mean() - 1.0) < 5.0 * np.sqrt(2.0 / n)
+    assert abs((x**4).mean() - 3.0) < 5.0 * np.sqrt(96.0 / n)
+    assert np.abs(x).min() > 0.0
+    assert abs((x[1:] * x[:-1]).mean()) < 5.0 / np.sqrt(n)
+
+
+def test_small_draws_from_one_block_are_not_repeated():
+    draw = NormalDraws(0)
+    x = np.concatenate([draw((7,)) for _ in range(5000)])
+    y = np.concatenate([draw((7,)) for _ in range(5000)])
+    assert abs(np.corrcoef(x, y)[0, 1]) < 5.0 / np.sqrt(x.size)
+
+
+@pytest.mark.parametrize("scale", [1.0, 2.0**-1000, 2.0**1000])
+def test_roots_of_sums_of_squares_hold_at_every_magnitude(scale):
+    total = RootOfSquares(np.zeros(4))
+    for d in ([3.0, 0.0, 1.0, 2.0**-500], [-4.0, 0.0, np.inf, 0.0]):
+        total.add(np.array(d) * scale)
+    assert np.array_equal(total.root(), np.array([5.0, 0.0, np.inf, 2.0**-500]) * scale)
+
+
+def test_further_disturbed_runs_go_on_from_those_that_were_made():
+    program = trace(lambda a: ops.tanh(a @ a.T), CANCELLING)
+    plan, given = Plan(program), arguments_of(program, [CANCELLING])
+    runs = Disturbed(plan, given, "float64")
+    runs.spread(4)
+    assert np.array_equal(runs.spread(32)[0], spread(plan, given, "float64", samples=32)[1][0])
+
+
+def test_noise_in_buffers_of_the_plan_is_the_noise_of_fresh_arrays():
+    x = np.random.default_rng(0).standard_normal((40, 40))
+    program = trace(lambda a: ops.sum(ops.exp(ops.tanh(a @ a.T) * 2.0 - a), axis=0), x)
+    plan, given = Plan(program), arguments_of(program, [x])
+    (in_buffers,), (fresh,) = (run(given, Noise("float32", 5)) for run in (plan.run, plan.observe))
+    assert np.array_equal(in_buffers, fresh) and not np.array_equal(fresh, plan.run(given)[0])
+    assert np.array_equal(given[0], x)
 
 
 def test_a_cancelled_sum_is_made_of_its_terms_and_a_single_number_of_itself():
