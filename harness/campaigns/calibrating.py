@@ -9,18 +9,20 @@ import re
 import warnings
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
 import torch
 
+from ...reference_engine.rounding import NOISE, UNIT_ROUNDOFF
 from ..evidence.known import KnownIssue, load, match
 from ..generation.drawn import Case
 from ..judgement.comparing import NAN_MADE, Found, TheirsRaised, compare_reverse, cotangents
 from ..judgement.explaining import explanations
-from ..judgement.judging import Judgement
-from ..judgement.local import LocalVerdict, judge_node
+from ..judgement.judging import THRESHOLD, Judgement, measured
+from ..judgement.local import LocalVerdict, condition, judge_node
 from ..judgement.one_sided import WRONG_SUM
 from ..judgement.precisions import AUTOCAST, HALF
 from ..judgement.rows import Rows
@@ -31,14 +33,19 @@ from .generated import draw_cases, in_precision, subject_of
 
 BLOCK = 50  # programs
 EVERY = 10  # every tenth program is run again with a fault
-# Relative, in one entry. The half precisions: 64 unit roundoffs.
-FAULT = {"float64": 1e-6, "float32": 1e-3, "bfloat16": 64 * 2.0**-8, "float16": 64 * 2.0**-11}
+# Relative, in one entry. The half precisions: 128 unit roundoffs. Under autocast: by what the node holds.
+FAULT = {"float64": 1e-6, "float32": 1e-3, "bfloat16": 128 * 2.0**-8, "float16": 128 * 2.0**-11}
+# An entry is well conditioned where one rounding of each operand moves it by less than the threshold lets pass: by at
+# most FAULT / (THRESHOLD · 0.4) unit roundoffs, 5 in the half precisions. In others a fault of that size cannot be told
+# from the rounding of numbers that PyTorch was given.
+CONDITION = {d: size / (THRESHOLD * NOISE * UNIT_ROUNDOFF[d]) for d, size in FAULT.items()}
 BINS = np.concatenate([[0.0], 2.0 ** np.arange(-6, 7, 0.25), [np.inf]])  # edges of the histogram of z
 # What a block draws, by its number: seven blocks of ten hold any primitives, one of them with long axes.
 KINDS = (
     "programs", "long", "programs", "expressions", "programs",
     "networks", "programs", "expressions", "programs", "programs",
 )  # fmt: skip
+ILL = ", ill-conditioned"
 ZERO_TIMES_INFINITY = "zero-times-infinite-slope"  # the known issue of that name, whatever the operation
 # What PyTorch says of an operation that it has no kernel for in a half precision: nothing to compare.
 REFUSED = re.compile(r"not implemented for '(BFloat16|Half)'|[Ll]ow precision dtypes not supported|\((BFloat16|Half)\{")
@@ -53,7 +60,9 @@ class Tally:
     z: histogram by dtype over BINS, of the worst entry of each array that agrees. alarms: mismatches that no known
     issue covers, and `cases` their programs. others: by (operation, verdict, reason), known mismatches included.
     legitimate: places, by operation, where a changed entry is one more choice at a kink, so that another was drawn.
-    refused: programs that PyTorch does not run in their precision, by what it says.
+    refused: programs that PyTorch does not run in their precision, by what it says. well: as planted, of well
+    conditioned entries alone. slack: what is allowed over the error observed, of the worst entry of each array that
+    agrees and is not exactly right, by dtype; only where every spread is measured.
     """
 
     programs: Counter[str] = field(default_factory=Counter)
@@ -71,6 +80,8 @@ class Tally:
     legitimate: Counter[tuple[str, str]] = field(default_factory=Counter)
     left_out: Counter[str] = field(default_factory=Counter)
     refused: Counter[tuple[str, str]] = field(default_factory=Counter)
+    well: Counter[tuple[str, str]] = field(default_factory=Counter)
+    slack: dict[str, list[float]] = field(default_factory=dict)
     seconds: float = 0.0
 
     def add(self, other: Tally) -> None:
@@ -81,6 +92,9 @@ class Tally:
                 mine.update(theirs)
             elif isinstance(mine, list):
                 mine += theirs
+            elif f.name == "slack":
+                for d, found in theirs.items():
+                    mine.setdefault(d, []).extend(found)
             elif f.name == "z":
                 self.z = {d: self.z.get(d, 0) + theirs.get(d, 0) for d in {*mine, *theirs}}
             elif f.name == "greatest":
@@ -94,10 +108,10 @@ class Tally:
         total = sum(self.comparisons.values())
         return sum(n for (_, _, v), n in self.comparisons.items() if v in GOOD) / max(total, 1)
 
-    def caught(self, dtype: str) -> float:
-        """Share of planted faults that the local judge calls a mismatch."""
-        seen = self.planted[dtype, "mismatch"]
-        return seen / max(sum(n for (d, _), n in self.planted.items() if d == dtype), 1)
+    def caught(self, dtype: str, well: bool = False) -> float:
+        """Share of planted faults that the local judge calls a mismatch; well: of those in well conditioned entries."""
+        planted = self.well if well else self.planted
+        return planted[dtype, "mismatch"] / max(sum(n for (d, _), n in planted.items() if d == dtype), 1)
 
 
 class Judged(Rows):
@@ -113,9 +127,9 @@ class Judged(Rows):
 
 
 def calibrate_block(
-    number: int, seed: int, count: int = BLOCK, dtypes: Sequence[str] = ("float64", "float32")
+    number: int, seed: int, count: int = BLOCK, dtypes: Sequence[str] = ("float64", "float32"), slack: bool = False
 ) -> Tally:
-    """The tally of one block of `count` programs, which take the precisions in turn."""
+    """The tally of one block of `count` programs, which take the precisions in turn. slack: measure every spread."""
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     kind = KINDS[number % len(KINDS)]
@@ -130,11 +144,15 @@ def calibrate_block(
         tally.operations[case.operations] += 1
         tally.primitives.update(case.primitives)
         tally.left_out.update(case.left_out)
-        _compare(in_precision(case, dtype), f"{kind} {seed}/{number}/{k}", dtype, number * count + k, issues, tally)
+        with measured() if slack else nullcontext():
+            name = f"{kind} {seed}/{number}/{k}"
+            _compare(in_precision(case, dtype), name, dtype, number * count + k, issues, tally, slack)
     return tally
 
 
-def _compare(case: Case, name: str, dtype: str, index: int, issues: Sequence[KnownIssue], tally: Tally) -> None:
+def _compare(
+    case: Case, name: str, dtype: str, index: int, issues: Sequence[KnownIssue], tally: Tally, slack: bool = False
+) -> None:
     rows = Judged(name)
     try:
         found = compare_reverse(subject_of(case, dtype, index), rows)
@@ -155,6 +173,8 @@ def _compare(case: Case, name: str, dtype: str, index: int, issues: Sequence[Kno
             tally.entries[dtype] += j.entries
         if j.verdict == "agree" and not j.note and np.isfinite(j.z):
             histogram[np.searchsorted(BINS, j.z, side="right") - 1] += 1
+            if slack and j.z > 0.0:
+                tally.slack.setdefault(dtype, []).append(THRESHOLD / j.z)
             tally.greatest[dtype] = max(tally.greatest.get(dtype, (0.0, "")), (j.z, row["program"]))
         if j.verdict == "mismatch":
             reason = _known(row["program"], dtype, issues)
@@ -226,25 +246,28 @@ def _plant(found: Found, subject_seed: int, dtype: str, tally: Tally) -> None:
         node, edge, held = places[k]
         entry = int(rng.choice(_entries(node, edge, held)))
         right = node.sent[edge]
-        node.sent[edge] = _off(right, entry, held, _fault(recording, node, dtype))
+        held_by = _held(recording, node, dtype)
+        node.sent[edge] = _off(right, entry, held, FAULT[held_by])
         verdicts = list(judge_node(seen, node, subject_seed))
         node.sent[edge] = right
-        if any(v.judgement.verdict == "mismatch" for v in verdicts):
-            tally.planted[dtype, "mismatch"] += 1
-            return
-        if not any(_is_a_choice(v, edge, entry, node) for v in verdicts):
-            tally.planted[dtype, "missed"] += 1
-            tally.missed[verdicts[0].operation if verdicts else node.name, dtype] += 1
+        seen_by_us = any(v.judgement.verdict == "mismatch" for v in verdicts)
+        if seen_by_us or not any(_is_a_choice(v, edge, entry, node) for v in verdicts):
+            outcome = "mismatch" if seen_by_us else "missed"
+            well = condition(seen, node, edge, entry, subject_seed) <= CONDITION[held_by] if verdicts else True
+            tally.planted[dtype, outcome] += 1
+            tally.well[dtype, outcome] += well
+            if not seen_by_us:
+                tally.missed[verdicts[0].operation if verdicts else node.name, f"{dtype}{'' if well else ILL}"] += 1
             return
         tally.legitimate[verdicts[0].operation, dtype] += 1
 
 
-def _fault(recording: Recording, node: Node, dtype: str) -> float:
-    """The size of the fault: that of the shortest dtype that the node reads or writes, as the judge has it."""
+def _held(recording: Recording, node: Node, dtype: str) -> str:
+    """The shortest dtype that the node reads or writes, as the judge has it; it gives the size of the fault."""
     if dtype != AUTOCAST:
-        return FAULT[dtype]
+        return dtype
     held = {str(recording.variables[v].dtype) for _, v in (*node.inputs, *node.outputs)}
-    return FAULT["bfloat16" if "torch.bfloat16" in held else "float32"]
+    return "bfloat16" if "torch.bfloat16" in held else "float32"
 
 
 def _off(sent: Any, entry: int, held: torch.dtype, size: float) -> Any:

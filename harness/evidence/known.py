@@ -23,9 +23,9 @@ class KnownIssue:
     """One entry of known_issues.toml.
 
     operations: patterns over ATen operations or op names ("aten::native_layer_norm*"). modes, runners, dtypes: where
-    it shows (empty: everywhere). answer: "nan" where torch's number is NaN or infinite: no other
-    is covered. together: patterns all of which must be among what the run called; a fault of a runner has no operation
-    of its own, and is known by these. "|" parts alternatives; CUSTOM stands for any autograd.Function.
+    it shows (empty: everywhere). answer: "nan" where torch's number is NaN or infinite, "nan or 0" where it may be 0
+    too: no other is covered. together: patterns all of which must be among what the run called; a fault of a runner has
+    no operation of its own, and is known by these. "|" parts alternatives; CUSTOM stands for any autograd.Function.
     condition: when it shows, in words. reason: the closed form or argument that says what is right. issue: the public
     issue, or "".
     seen: versions of torch in which it was seen. proof: the smallest call that shows it, with the right value in closed
@@ -61,7 +61,7 @@ class KnownIssue:
         """
         return (
             verdict in self.verdicts
-            and not (self.answer == "nan" and torch_value is not None and math.isfinite(torch_value))
+            and (not self.answer or torch_value is None or _answered(self.answer, torch_value))
             and (not self.modes or mode in self.modes)
             and (not self.runners or runner in self.runners)
             and (not self.dtypes or dtype in self.dtypes)
@@ -73,6 +73,10 @@ class KnownIssue:
     def reference(self) -> str:
         """What is written into the `known` column: the public issue, or the entry's id with its closed form."""
         return self.issue or f"{self.id}: {self.reason}"
+
+
+def _answered(answer: str, torch_value: float) -> bool:
+    return not math.isfinite(torch_value) or (answer == "nan or 0" and torch_value == 0.0)
 
 
 def load(path: Path | None = None) -> tuple[KnownIssue, ...]:

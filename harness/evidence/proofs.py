@@ -179,7 +179,8 @@ class Proof:
         right = self.right_value()
         if not math.isfinite(value) or not math.isfinite(right):
             return value == right
-        spacing = float(np.spacing(np.asarray(abs(right), dtype=self.dtype)))
+        held = torch.finfo(getattr(torch, self.dtype))  # NumPy has no bfloat16
+        spacing = held.eps * max(held.smallest_normal, 2.0 ** (math.frexp(right)[1] - 1) if right else 0.0)
         return abs(value - right) <= NEIGHBOURS * spacing
 
     def shows(self) -> bool:

@@ -13,6 +13,7 @@ from ...reference_engine.errors import EngineError
 from ...reference_engine.evaluate import Plan
 from ...reference_engine.program import Program, Variable
 from ...reference_engine.reverse import reverse
+from ...reference_engine.rounding import UNIT_ROUNDOFF
 from ..recorder.nodes import VIEW_NODES, Node, adjoint
 from ..recorder.witnessing import Witnessed
 from .conventions import follow
@@ -57,16 +58,13 @@ def judge_node(seen: Witnessed, node: Node, seed: int = 0) -> Iterator[LocalVerd
         return
     if not node.outputs or any(v < 0 for _, v in node.inputs) or not (numbers or (node.calls and node.is_custom)):
         return  # a node that PyTorch made between recorded values (a regenerated view); the global judge covers it
-    # recorded variables that one operation does not tell apart (a reduction over no axis) are one argument
-    first = {seen.tracers[v].variable: v for _, v in reversed(node.inputs) if v in seen.tracers}
-    inputs = sorted(first.values(), key=[v for _, v in node.inputs].index)
-    outputs = [(k, v) for k, v in node.outputs if v in seen.tracers]
+    inputs, outputs = _ends(seen, node)
     if not inputs or not outputs:
         return
     if any(name in node.name for name in VIEW_NODES):
         return
     try:
-        question, dtype = _question(seen, node, inputs, outputs, seed)
+        question = _question(seen, node, inputs, outputs, seed)
     except EngineError as error:
         yield LocalVerdict(operation, where, "derivative", 0, Judgement("unsupported", note=str(error)), node.name)
         return
@@ -77,12 +75,47 @@ def judge_node(seen: Witnessed, node: Node, seed: int = 0) -> Iterator[LocalVerd
         if recording.variables[inputs[i]].dtype.is_complex:
             name_part(judgement)
         yield LocalVerdict(operation, where, "derivative", edge, judgement, node.name)
-    del dtype
+
+
+def _ends(seen: Witnessed, node: Node) -> tuple[list[int], list[tuple[int, int]]]:
+    """The recorded variables that a node sends adjoints to, and (its output, the variable) of those it receives."""
+    # recorded variables that one operation does not tell apart (a reduction over no axis) are one argument
+    first = {seen.tracers[v].variable: v for _, v in reversed(node.inputs) if v in seen.tracers}
+    inputs = sorted(first.values(), key=[v for _, v in node.inputs].index)
+    return inputs, [(k, v) for k, v in node.outputs if v in seen.tracers]
+
+
+def condition(seen: Witnessed, node: Node, edge: int, entry: int, seed: int = 0, samples: int = 16) -> float:
+    """The condition number of one entry of what a node sends along `edge`, by the witness's exact rule.
+
+    The root mean square by which the entry moves, in unit roundoffs of itself, where every number that the node was
+    given or had saved moves by one unit roundoff of the node's coarsest dtype times a standard normal number. inf
+    for an entry of 0. entry: flat index. No model of how PyTorch rounds enters into it.
+    """
+    inputs, outputs = _ends(seen, node)
+    question = _question(seen, node, inputs, outputs, seed)
+    variable = seen.tracers[dict(node.inputs)[edge]].variable
+    k = [seen.tracers[v].variable for v in inputs].index(variable)
+    u, rng = UNIT_ROUNDOFF[question.dtype], np.random.default_rng(seed)
+    with np.errstate(all="ignore"):
+        right = float(np.asarray(question.plan.run(question.given)[k]).reshape(-1)[entry])
+        if right == 0.0 or not np.isfinite(right):
+            return float("inf")
+        squares = 0.0
+        for _ in range(samples):
+            given = list(question.given)
+            for i in question.operands:
+                x = np.asarray(given[i])
+                if x.dtype.kind == "f":
+                    given[i] = x * (1.0 + u * rng.standard_normal(x.shape))
+            moved = float(np.asarray(question.plan.run(given)[k]).reshape(-1)[entry])
+            squares += ((moved - right) / (u * right)) ** 2
+    return float(np.sqrt(squares / samples))
 
 
 def _question(
     seen: Witnessed, node: Node, inputs: list[int], outputs: list[tuple[int, int]], seed: int
-) -> tuple[Question, str]:
+) -> Question:
     recording = seen.recording
     equations = seen.region(node.calls)
     ins = [seen.tracers[v].variable for v in inputs]
@@ -117,7 +150,10 @@ def _question(
     nan = any(np.isnan(x).any() for x in values if x.dtype.kind == "f")
     undefined = any(np.isnan(recording.variables[v].value).any() for _, v in outputs)
     arrives = any(np.isnan(g).any() for g in cotangents)
-    return Question(plan, given, sent, dtype, lossy, nan, seed, undefined or arrives, arrives), dtype
+    count = len(values) + len(cotangents)
+    operands = [*range(count), *range(len(given) - len(known), len(given))]
+    undefined = undefined or arrives
+    return Question(plan, given, sent, dtype, lossy, nan, seed, undefined, arrives, operands=operands)
 
 
 def _recorded(seen: Witnessed, equations: list[Any]) -> dict[Variable, Any]:

@@ -43,17 +43,29 @@ ONE_KERNEL = frozenset(
     binary_cross_entropy nll_loss_forward nll_loss2d_forward soft_margin_loss multi_margin_loss
     multilabel_margin_loss_forward unfold im2col col2im embedding _embedding_bag upsample_nearest1d upsample_nearest2d
     upsample_nearest3d upsample_linear1d upsample_bilinear2d upsample_bicubic2d upsample_trilinear3d
-    _upsample_bilinear2d_aa _upsample_bicubic2d_aa grid_sampler_2d grid_sampler_3d
-    _scaled_dot_product_flash_attention_for_cpu _cdist_forward _pdist_forward native_dropout""".split()
+    _upsample_bilinear2d_aa _upsample_bicubic2d_aa
+    _cdist_forward _pdist_forward native_dropout""".split()
 )
 # Normalisations hand their statistics to that kernel as further outputs. Where these are held in a half precision, it
 # works with rounded ones, and the rule is judged as one of several kernels.
 STATISTICS = frozenset(n for n in ONE_KERNEL if n.endswith("_norm") or "batch_norm" in n)
+# Batch normalisation works with its statistics as they are held in its forward pass too. Layer normalisation adds up
+# the gradients of weight and bias, row by row, in the dtype of its input, whatever theirs is.
+STATISTICS_FORWARD = frozenset(n for n in STATISTICS if "batch_norm" in n)
+SUMS_OF_ROWS = frozenset(("aten::native_layer_norm",))
+# Kernels that store intermediate results in the half precision: attention the weights and their adjoints, between its
+# matrix products; a recurrent layer the state of each step; a grid sampler the places that it samples at.
+STAGES = frozenset(
+    f"aten::{name}"
+    for name in "_scaled_dot_product_flash_attention_for_cpu mkldnn_rnn_layer grid_sampler_2d grid_sampler_3d".split()
+)
 # Kernels that work on numbers as they are stored, with the precisions. log_softmax keeps the sum of a row so, logit its
 # 1 - x; logsumexp is a formula. Kernels that add into overlapping places (windows, resampled images, repeated indices)
 # add there; without float16 instructions PyTorch's own convolution adds columns, samples and the bias so.
 OVERLAPPING = {
-    name: HALF for name in ONE_KERNEL if any(w in name for w in ("pool", "upsample", "col", "embed", "grid"))
+    name: HALF
+    for name in ONE_KERNEL | STAGES
+    if any(w in name for w in ("pool", "upsample", "col", "embed", "grid"))
 }
 CONVOLUTIONS: dict[str, Collection[str]] = {f"aten::convolution{end}": {"float16"} for end in ("", "_backward")}
 SUMS_FORWARD = CONVOLUTIONS | {
@@ -74,13 +86,19 @@ def entered(precision: str | None) -> AbstractContextManager[Any]:
 class Made:
     """How the call that made a value rounds. forward: the dtype of its result; backward: the shortest dtype that its
     backward formula meets; kernel: whether that is one kernel; sums_forward, sums_backward: whether sums are kept in
-    that dtype, not in float32."""
+    that dtype, not in float32; sums_of_rows: whether those of a weight and a bias are; statistics_forward,
+    statistics_backward: whether statistics are rounded before they are used; stages: whether intermediate results are
+    stored in that dtype."""
 
     forward: str
     backward: str
     kernel: bool
-    sums_forward: bool
-    sums_backward: bool
+    sums_forward: bool = False
+    sums_backward: bool = False
+    sums_of_rows: bool = False
+    statistics_forward: bool = False
+    statistics_backward: bool = False
+    stages: bool = False
 
 
 @dataclass(frozen=True)
@@ -122,7 +140,9 @@ def _kept(seen: Witnessed) -> Kept:
         rounded = call.name in STATISTICS and any(_name(d) in HALF for d in outputs[1:])
         kernel = call.name in ONE_KERNEL and number not in theirs and not rounded
         sums = first in SUMS_FORWARD.get(call.name, ()), coarsest in SUMS_BACKWARD.get(call.name, ())
-        how = Made(first, coarsest, kernel, *sums)
+        of_rows = call.name in SUMS_OF_ROWS and coarsest in HALF
+        statistics = rounded and call.name in STATISTICS_FORWARD, rounded
+        how = Made(first, coarsest, kernel, *sums, of_rows, *statistics, call.name in STAGES and first in HALF)
         made.update(dict.fromkeys([v for e in seen.builder.equations[start:end] for v in e.outputs], how))
     return Kept(held, made)
 
@@ -139,19 +159,28 @@ def roundings(program: Program, derived: Program, trail: Sequence[Step], run: Ke
     """
     given = [(v, run.made.get(v)) for e in program.equations for v in e.outputs]
     stored = {v: run.held[v] for v, _ in given if v in run.held}
+    stored.update({v: m.forward for v, m in given if m is not None and m.stages and v not in stored})
     computed = {v: _computed(m.forward, m.sums_forward) for v, m in given if m is not None}
+    for e in program.equations:
+        m = run.made.get(e.outputs[0])
+        if m is None or e.primitive not in ("standardize", "var"):
+            continue
+        if m.statistics_backward if trail else m.statistics_forward:
+            computed[e.outputs[0]] = m.forward
     for step in trail:
         y = step.equation.outputs[0]
-        how = run.made.get(y) or Made(run.held.get(y, "float64"), run.held.get(y, "float64"), False, False, False)
+        how = run.made.get(y) or Made(run.held.get(y, "float64"), run.held.get(y, "float64"), False)
         gathered = run.held.get(y, how.forward)  # sums of what arrives from several places
         for v in [v for e in step.gathering for v in e.outputs]:
             computed[v] = _computed(gathered, False)
             if y in run.held or not how.kernel:
                 stored[v] = gathered
+        affine = how.sums_of_rows and PRIMITIVES[step.equation.primitive].kind == ELEMENTWISE
         for e in step.backward:
             several = _is_several(e.primitive)
             for v in e.outputs:
-                computed[v] = _computed(how.backward, how.sums_backward or (several and not how.kernel))
+                sums = how.sums_backward or (several and not how.kernel) or (affine and e.primitive == "sum")
+                computed[v] = _computed(how.backward, sums)
                 if not how.kernel:
                     stored[v] = how.backward
         stored.update({part: run.held[x] for x, part in step.contributions if x in run.held})

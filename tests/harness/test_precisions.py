@@ -63,3 +63,58 @@ def test_a_wrong_backward_is_seen_in_every_precision(dtype):
     result = check(lambda x: WrongTanh.apply(linear(x)), (values(2, 4),), dtypes=(dtype,))
     assert result.verdict == "mismatch"
     assert "WrongTanh" in result.explain()
+
+
+def offset(*shape):
+    """Numbers whose mean is large beside their deviation: a rounded mean shows."""
+    return values(*shape) * 0.1 + 10.0
+
+
+def attention(x):
+    return F.scaled_dot_product_attention(x, x * 0.5, x + 1.0)
+
+
+# What these kernels hold in the half precision between their stages was found out by such calls.
+KERNELS = {
+    "layer norm": (lambda x: F.layer_norm(x, (6,), values(6), values(6, seed=1)), (values(4, 6),)),
+    "layer norm far from zero": (torch.nn.LayerNorm(6), (offset(4, 6),)),
+    "batch norm": (torch.nn.BatchNorm2d(3), (values(3, 3, 6, 6),)),
+    "batch norm far from zero": (torch.nn.BatchNorm1d(6), (offset(5, 6),)),
+    "group norm": (torch.nn.GroupNorm(2, 6), (offset(4, 6),)),
+    "attention": (attention, (values(2, 3, 4, 8),)),
+    "transformer": (torch.nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True), (values(2, 3, 8),)),
+    "recurrent": (torch.nn.LSTM(6, 4, batch_first=True), (values(2, 3, 6),)),
+    "grid sampler": (
+        lambda x, g: F.grid_sample(x, g.tanh(), align_corners=False),
+        (values(2, 2, 4, 4), values(2, 3, 3, 2)),
+    ),
+    "resampled": (torch.nn.Upsample(scale_factor=2, mode="bilinear"), (values(1, 2, 5, 5),)),
+    "pooled": (torch.nn.AdaptiveAvgPool2d(2), (values(1, 2, 5, 5),)),
+    "convolution": (torch.nn.Conv2d(2, 3, 3, padding=1), (values(2, 2, 6, 6),)),
+    "cross entropy": (lambda x: F.cross_entropy(x, torch.tensor([0, 1, 2, 3])), (values(4, 6),)),
+    "polygamma": (lambda x: torch.polygamma(1, x.abs() + 0.2), (values(6),)),
+}
+
+
+@pytest.mark.parametrize("dtype", [*HALVES, "autocast"])
+@pytest.mark.parametrize("name", KERNELS)
+def test_right_code_agrees_in_every_precision(name, dtype):
+    fn, inputs = KERNELS[name]
+    result = check(fn, inputs, dtypes=(dtype,))
+    assert verdicts(result) <= GOOD, result.explain()
+
+
+def test_a_planted_fault_in_the_affine_part_of_a_layer_norm_is_seen():
+    class WrongScale(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 1.0
+
+        @staticmethod
+        def backward(ctx, g):
+            return g * 1.5
+
+    norm = torch.nn.LayerNorm(6)
+    result = check(lambda x: norm(WrongScale.apply(x)), (values(4, 6),), dtypes=("bfloat16",))
+    assert result.verdict == "mismatch"
+    assert "WrongScale" in result.explain()
