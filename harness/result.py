@@ -17,7 +17,7 @@ NOTHING_DEPENDS = (
 
 AS_WRITTEN = "held constant, as written"
 ATEN, CUSTOM, HOOK, CUT = "ATen rule", "custom Function", "hook", "cut graph"
-NESTED = "nested forward mode"
+NESTED, OPERATOR = "nested forward mode", "custom operator"
 NONDETERMINISM, COMPILER, CHECKPOINT, END_TO_END = "nondeterminism", "compiler", "checkpoint", "end to end"
 # What is at fault, in words. A custom Function needs none: its own line says where it was called.
 KINDS = {
@@ -25,6 +25,8 @@ KINDS = {
     CUSTOM: "",
     NESTED: "the jvp of this custom Function is right, and PyTorch holds what it returns constant in a second forward "
     "derivative",
+    OPERATOR: "the derivative registered for this operator is wrong, or none is in this mode: torch.library takes no "
+    "forward derivative, and PyTorch drops the tangent of such an operator without a word",
     HOOK: "this hook changed a gradient on its way. If that is meant, check without the hook",
     CUT: "here the graph is cut: the result depends on that tensor, and no gradient passes. Remove the cut, or, if it "
     "is meant, set requires_grad_(False) on the tensor",

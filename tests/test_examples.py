@@ -13,7 +13,7 @@ from gradwitness.scenarios.lessons import lesson
 from nbclient import NotebookClient
 
 FOLDER = Path(__file__).resolve().parents[1] / "examples"
-SCRIPTS = ("backprop_by_hand.py", "train_a_neuron.py", "check_your_layer.py")
+SCRIPTS = ("backprop_by_hand.py", "train_a_neuron.py", "check_your_layer.py", "teach_an_operator.py")
 NOTEBOOK = "course.ipynb"
 MOST_LINES = 60  # a page to hand out
 SECONDS = 300.0  # for one cell, importing torch on a busy machine included; no speed is tested
@@ -79,6 +79,17 @@ def test_check_your_layer_names_the_wrong_backward_with_both_numbers_and_then_ag
     assert "def backward" in "".join(lines[int(found.group(2)) - 1 : int(found.group(2)) + 1])
     assert right.startswith("agree: ")
     assert module.startswith("assert_gradients: mismatch: ")
+
+
+def test_teach_an_operator_names_the_wrong_backward_by_its_line_and_then_agrees(tmp_path: Path) -> None:
+    """u = x / ‖x‖ at (3, 4), loss u₀ + ‖x‖: (1 - 0.6²) / 5 + 0.6 = 0.728; with ‖x‖ constant 1 / 5 + 0.6 = 0.8."""
+    without, wrong, right = printed("teach_an_operator.py", tmp_path).strip().split("\n\n")
+    assert without.startswith("unsupported: ") and "examples::unit.default: no rule in the witness" in without
+    found = re.search(r"culprit: \S+ at (.+):(\d+), entry \[0\]: PyTorch (\S+), witness (\S+)\n", wrong)
+    assert [float(found.group(3)), float(found.group(4))] == [0.8, 0.728]
+    lines = Path(found.group(1)).read_text(encoding="utf-8").splitlines()
+    assert lines[int(found.group(2)) - 1].startswith("def forgetful(")
+    assert right.startswith("agree: ")
 
 
 def test_the_notebook_is_valid_and_stored_without_outputs() -> None:

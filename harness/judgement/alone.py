@@ -12,7 +12,7 @@ import torch
 from ..errors import TheirsRaised, UsageError
 from ..recorder.applied import Applied, noting_functions
 from ..recorder.preserving import random_state, untouched
-from ..result import ATEN, CUSTOM, NESTED, Culprit
+from ..result import ATEN, CUSTOM, NESTED, OPERATOR, Culprit
 from .comparing import Found, compare_forward_modes, compare_reverse
 from .culprits import place
 from .localising import suspects, weighted
@@ -46,7 +46,8 @@ def _call_alone(subject: Subject, found: Found, mode: str, weights: bool) -> Cul
     assert found.recording is not None and found.seen is not None
     for call, _, _, single in suspects(found.recording, found.seen, mode, subject.seed, weights):
         row = _worst([r for r in single.rows if r["verdict"] == "mismatch"])
-        return Culprit(call.qualified, *place(call.where), **_numbers(row), mode=mode, kind=ATEN)
+        kind = ATEN if call.qualified.startswith(("aten::", "prims::")) else OPERATOR
+        return Culprit(call.qualified, *place(call.where), **_numbers(row), mode=mode, kind=kind)
     return None
 
 

@@ -259,11 +259,14 @@ def _run(subject: Subject, moves: dict[int, Any]) -> list[np.ndarray[Any, Any]] 
 
 
 class _Leaving(TorchFunctionMode):
-    """Notes where numbers of tensors leave torch, those of tensors with a history apart."""
+    """Notes where numbers of tensors leave torch, those of tensors with a history apart; and what takes a tensor with a
+    history and returns one without, such as a function of torch that has no derivative.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.found: list[tuple[str, str, bool]] = []
+        self.dropped: list[tuple[str, str]] = []
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = getattr(func, "__name__", "")
@@ -271,9 +274,16 @@ class _Leaving(TorchFunctionMode):
         if name in LEAVES_TORCH and isinstance(first, torch.Tensor) and first.is_floating_point():
             said = f".{name}()" if not name.startswith("__") else name.strip("_") + "()"
             self.found.append((said, where_called(), first.requires_grad))
-        return func(*args, **(kwargs or {}))
+        result = func(*args, **(kwargs or {}))
+        if torch.is_grad_enabled() and any(t.requires_grad for t in tensors_in((args, kwargs or {}))):
+            made = [t for t in tensors_in(result) if t.is_floating_point() or t.is_complex()]
+            if made and not any(t.requires_grad for t in made):
+                self.dropped.append((f"torch.{name}" if name else str(func), where_called()))
+        return result
 
     def first(self) -> tuple[str, str]:
-        """What took a number out of torch first, and where: of a tensor with a history, if there is one."""
-        told = [f for f in self.found if f[2]] or self.found
-        return (told[0][0], told[0][1]) if told else ("numbers outside torch", "")
+        """What took a number out of torch first, and where: of a tensor with a history, if there is one. Else what
+        returned a tensor without one.
+        """
+        told = [f[:2] for f in self.found if f[2]] or [f[:2] for f in self.found] or self.dropped
+        return told[0] if told else ("numbers outside torch", "")

@@ -34,6 +34,10 @@ def by_numpy(x):
     return torch.from_numpy(np.square(x.detach().numpy())).sum()
 
 
+def by_bessel(x):
+    return torch.special.bessel_j0(x)
+
+
 def by_list(x):
     return torch.tensor([v * v for v in x.tolist()], dtype=torch.float64).sum()
 
@@ -68,6 +72,15 @@ class Cut(torch.nn.Module):
 
     def forward(self, x):
         return self.leave(torch.tanh(self.enter(x)).detach())
+
+
+def test_a_function_of_torch_without_a_derivative_is_the_cut_it_makes():
+    """J₀′ = -J₁, which is 0.5767 at 2; PyTorch returns a tensor without a history."""
+    result = check(by_bessel, torch.tensor([2.0], dtype=torch.float64))
+    culprit = result.culprit
+    assert (result.verdict, culprit.kind, culprit.operation) == ("mismatch", "cut graph", "torch.special_bessel_j0")
+    assert (culprit.file, culprit.line) == (__file__, by_bessel.__code__.co_firstlineno + 1)
+    assert culprit.torch_value == 0.0
 
 
 def test_parameters_behind_a_cut_are_a_mismatch_and_idle_ones_agree():

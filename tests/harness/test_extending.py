@@ -36,6 +36,22 @@ def filled(x: Tensor) -> None:
     x.fill_(1.0)
 
 
+@torch.library.custom_op("gradwitness_tests::affine", mutates_args=())
+def affine(x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
+    return x @ w if b is None else x @ w + b
+
+
+@torch.library.custom_op("gradwitness_tests::halves", mutates_args=())
+def halves(x: Tensor) -> list[Tensor]:
+    return [x[:1].clone(), x[1:].clone()]
+
+
+LIBRARY = torch.library.Library("gradwitness_tests_overloads", "DEF")
+for _signature in ("power(Tensor x, int n) -> Tensor", "power.Tensor(Tensor x, Tensor n) -> Tensor"):
+    LIBRARY.define(_signature)
+    LIBRARY.impl(_signature.partition("(")[0], lambda x, n: x**n, "CPU")
+
+
 def keep_inputs(ctx, inputs, output):
     ctx.save_for_backward(*[a for a in inputs if isinstance(a, Tensor)])
     ctx.others = [a for a in inputs if not isinstance(a, Tensor)]
@@ -59,6 +75,22 @@ def slope_of_joined(ctx, g):
 
 
 cubed.register_autograd(slope_of_cubed, setup_context=keep_inputs)
+def slopes_of_affine(ctx, g):
+    x, w, *b = ctx.saved_tensors
+    return g @ w.T, x.T @ g, g.sum(0) if b else None
+
+
+def keep_base_and_exponent(ctx, inputs, output):
+    ctx.x, ctx.n = inputs
+
+
+affine.register_autograd(slopes_of_affine, setup_context=keep_inputs)
+halves.register_autograd(lambda ctx, g: torch.cat(g))
+torch.library.register_autograd(
+    "gradwitness_tests_overloads::power",
+    lambda ctx, g: (g * ctx.n * ctx.x ** (ctx.n - 1), None),
+    setup_context=keep_base_and_exponent,
+)
 both.register_autograd(slopes_of_both, setup_context=keep_inputs)
 joined.register_autograd(slope_of_joined, setup_context=count_parts)
 
@@ -123,6 +155,47 @@ def test_an_output_without_derivative_is_none_in_the_rule():
 def test_a_rule_of_one_overload_is_for_that_overload():
     with register_lowering("gradwitness_tests::cubed.default", rule_of_cubed):
         assert check(cubed, X).verdict == "agree"
+
+
+def test_a_tensor_that_may_be_left_out_is_none_in_the_rule():
+    x, w, b = (torch.randn(shape, dtype=torch.float64) for shape in ((4, 3), (3, 2), (2,)))
+    with register_lowering("gradwitness_tests::affine", lambda x, w, b: x @ w if b is None else x @ w + b):
+        assert check(affine, (x, w)).verdict == "agree"
+        assert check(affine, (x, w, b)).verdict == "agree"
+        assert check(lambda x, w, b: affine(x, w, b=b), (x, w, b), modes=("R", "RR")).verdict == "agree"
+
+
+def test_an_operator_that_returns_a_list_has_a_rule_with_a_tuple():
+    with register_lowering("gradwitness_tests::halves", lambda x: (x[:1], x[1:])):
+        assert check(lambda x: halves(x)[1] * 2, X).verdict == "agree"
+
+
+def test_a_rule_of_an_operator_is_for_all_its_overloads():
+    power = torch.ops.gradwitness_tests_overloads.power
+    with register_lowering("gradwitness_tests_overloads::power", lambda x, n: x**n):
+        assert check(lambda x: power(x, 3), X).verdict == "agree"
+
+
+def test_the_tangent_that_pytorch_drops_in_a_custom_operator_is_a_mismatch_in_mode_f():
+    """torch.library takes no forward derivative: d/dx x³ t is 3x² t, and PyTorch has 0."""
+    with register_lowering("gradwitness_tests::cubed", rule_of_cubed):
+        result = check(cubed, X, modes="F")
+    assert (result.verdict, result.culprit.kind) == ("mismatch", "custom operator")
+    assert (result.culprit.torch_value, result.culprit.mode) == (0.0, "F")
+    assert "drops the tangent of such an operator" in result.explain()
+
+
+def test_an_operator_of_pytorch_without_a_rule_can_be_given_one():
+    """ζ(2, q) = ψ′(q) (DLMF 25.11.12)."""
+
+    def of_two(x):
+        return torch.special.zeta(2.0, x)
+
+    assert check(of_two, X.abs()).verdict == "unsupported"
+    with register_lowering("aten::special_zeta", lambda s, q: ops.polygamma(q, 1)):
+        result = check(of_two, X.abs())
+        assert "aten::special_zeta.self_scalar" in {*result.frame["program"]}
+        assert result.ok, result.explain()
 
 
 def test_a_rule_that_does_not_cover_its_arguments_says_why():
