@@ -6,6 +6,7 @@ is therefore known by the state of its generator before it, and its numbers and 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -60,6 +61,7 @@ class Replaying(TorchDispatchMode):
         return result
 
 
+@functools.cache
 def may_draw(func: Any) -> bool:
     """Whether an ATen operation says that it may draw random numbers."""
     return torch.Tag.nondeterministic_seeded in func.tags

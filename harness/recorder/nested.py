@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,6 +71,19 @@ def unflatten(leaves: Sequence[Any], nest: Nest) -> Any:
 def tensors_in(value: Any) -> list[torch.Tensor]:
     """Every tensor in a nested value, in order."""
     return [t for t in flatten(value)[0] if isinstance(t, torch.Tensor)]
+
+
+def replaced(value: Any, kind: type, by: Callable[[Any], Any]) -> Any:
+    """The arguments of an ATen call, which are nested in tuples, lists and dictionaries alone, with `by` of each
+    instance of `kind` in its place, in order.
+    """
+    if isinstance(value, kind):
+        return by(value)
+    if isinstance(value, (tuple, list)):
+        return type(value)([replaced(v, kind, by) for v in value])
+    if isinstance(value, dict):
+        return {k: replaced(v, kind, by) for k, v in value.items()}
+    return value
 
 
 def _keys(part: Any) -> list[Any] | None:

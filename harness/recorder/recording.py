@@ -6,6 +6,7 @@ and a tensor whose storage was written through another one is read back from the
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -15,12 +16,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten, tree_map
+from torch.utils._pytree import tree_flatten
 
 from .draws import Draws, may_draw, state_of
 from .geometry import Geometry, are_apart, positions
-from .nested import tensors_in
+from .nested import replaced, tensors_in
 from .preserving import Written
+from .values import to_numpy
 
 _TORCH = os.path.dirname(torch.__file__) + os.sep
 _MODULES = os.path.join(_TORCH, "nn", "modules") + os.sep
@@ -76,7 +78,9 @@ class Call:
         return f"{self.name}.{self.overload}"
 
     def references(self) -> list[int]:
-        return [leaf.index for leaf in tree_flatten((self.args, self.kwargs))[0] if isinstance(leaf, Ref)]
+        found: list[int] = []
+        replaced((self.args, self.kwargs), Ref, lambda ref: found.append(ref.index))
+        return found
 
 
 @dataclass
@@ -124,27 +128,9 @@ class Recording:
         lines = []
         for c in self.calls:
             left = ", ".join("_" if o is None else f"v{o}" for o in c.outputs)
-            shown = tree_map(lambda a: f"v{a.index}" if isinstance(a, Ref) else a, c.args)
+            shown = replaced(c.args, Ref, lambda a: f"v{a.index}")
             lines.append(f"{left} = {c.qualified}({', '.join(map(str, shown))})  # {c.where}")
         return "\n".join(lines)
-
-
-def to_numpy(t: torch.Tensor) -> np.ndarray[Any, Any]:
-    """A copy of `t` as float64, bool or int64; complex numbers as their two parts along one more axis, the last."""
-    t = t.detach()
-    if t._is_zerotensor():  # a zero without memory, which PyTorch's formulas send for a derivative that is 0 everywhere
-        t = torch.zeros(t.shape, dtype=t.dtype)
-    if t.is_conj() or t.is_neg():
-        t = t.resolve_conj().resolve_neg()
-    if t.layout != torch.strided:
-        t = t.to_dense()
-    if t.dtype.is_floating_point:
-        t = t.to("cpu", torch.float64)
-    elif t.dtype.is_complex:
-        t = torch.view_as_real(t.to("cpu", torch.complex128))
-    elif t.dtype != torch.bool:
-        t = t.to("cpu", torch.int64)
-    return np.array(t.cpu().numpy())
 
 
 @dataclass(slots=True)
@@ -278,11 +264,10 @@ class Recorder(TorchDispatchMode):
         for t in written:
             self.read(t)
             self._before_write(t, sequence)
-        refs_args = tree_map(lambda a: Ref(self.read(a)) if isinstance(a, torch.Tensor) else a, args)
-        refs_kwargs = tree_map(lambda a: Ref(self.read(a)) if isinstance(a, torch.Tensor) else a, kwargs)
+        refs_args, refs_kwargs = replaced((args, kwargs), torch.Tensor, lambda t: Ref(self.read(t)))
         state = state_of(kwargs) if may_draw(func) else None
         result = func(*args, **kwargs)
-        flat, _ = tree_flatten(result)
+        flat = [result] if isinstance(result, torch.Tensor) else tree_flatten(result)[0]
         if state is not None:
             self.recording.drawn.note(func, kwargs, state, flat)
         if not written and not any(isinstance(r, torch.Tensor) for r in flat):
@@ -373,12 +358,21 @@ def _where() -> str:
     module = ""
     while frame is not None and frame.f_code is not capture.__code__:
         file = frame.f_code.co_filename
-        if not file.startswith((_TORCH, _HERE)) and not file.startswith("<frozen"):
+        whose = _owner(file)
+        if whose == "user":
             return f"{file}:{frame.f_lineno}"
-        if not module and file.startswith(_MODULES):
+        if not module and whose == "module":
             module = f"{file}:{frame.f_lineno}"
         frame = frame.f_back
     return module
+
+
+@functools.cache
+def _owner(file: str) -> str:
+    """Whose code a file holds: the user's, an nn.Module's of PyTorch, or nobody's who is to be named."""
+    if not file.startswith((_TORCH, _HERE)) and not file.startswith("<frozen"):
+        return "user"
+    return "module" if file.startswith(_MODULES) else "other"
 
 
 def capture(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Recording:

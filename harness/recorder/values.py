@@ -1,0 +1,35 @@
+"""The numbers of a tensor as the witness keeps them: a copy in float64, bool or int64."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+# What NumPy knows too, and what it is kept in: one copy, which converts on its way.
+SHARED: dict[torch.dtype, Any] = {torch.float64: np.float64, torch.float32: np.float64, torch.bool: np.bool_} | {
+    dtype: np.int64 for dtype in (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+}
+
+
+def to_numpy(t: torch.Tensor) -> np.ndarray[Any, Any]:
+    """A copy of `t` as float64, bool or int64; complex numbers as their two parts along one more axis, the last."""
+    t = t.detach()
+    if t._is_zerotensor():  # a zero without memory, which PyTorch's formulas send for a derivative that is 0 everywhere
+        t = torch.zeros(t.shape, dtype=t.dtype)
+    if t.is_conj() or t.is_neg():
+        t = t.resolve_conj().resolve_neg()
+    if t.layout != torch.strided:
+        t = t.to_dense()
+    kept = SHARED.get(t.dtype)
+    if kept is not None and type(t) is torch.Tensor and t.device.type == "cpu":
+        with np.errstate(invalid="ignore"):  # memory that nobody has written yet may hold a NaN that signals
+            return np.array(t.numpy(), kept)
+    if t.dtype.is_floating_point:
+        t = t.to("cpu", torch.float64)
+    elif t.dtype.is_complex:
+        t = torch.view_as_real(t.to("cpu", torch.complex128))
+    elif t.dtype != torch.bool:
+        t = t.to("cpu", torch.int64)
+    return np.array(t.cpu().numpy())
