@@ -368,36 +368,3 @@ def test_a_project_that_compares_nothing_is_as_without_the_plugin(tmp_path):
     assert with_it == without
     assert [r.returncode for r in runs] == [1, 1] and "1 failed, 2 passed" in with_it
     assert properties(tmp_path / "a.xml") == properties(tmp_path / "b.xml")
-
-
-MISUSES = [
-    (["--gradwitness", "none.py:example"], "--gradwitness: .*none.py is not a file"),
-    (["--gradwitness", "train.py"], "--gradwitness: 'train.py'; accepted is FILE.py:NAME"),
-    (["--gradwitness-modes", "Q"], "--gradwitness-modes: mode 'Q': accepted are R, F"),
-    (["--gradwitness-modes", " ,"], "--gradwitness-modes ' ,' names none"),
-    (["--gradwitness-dtypes", "int8"], "--gradwitness-dtypes: dtype 'int8': accepted are float64"),
-    (["--gradwitness-runners", "car"], "--gradwitness-runners: runner 'car': accepted are autograd"),
-    (["--gradwitness-out", "file/report"], "--gradwitness-out 'file/report' cannot be written .*is not a folder"),
-]
-
-
-@pytest.mark.parametrize(("options", "sentence"), MISUSES)
-def test_an_option_that_is_not_accepted_stops_before_any_test(pytester, options, sentence):
-    pytester.path.joinpath("file").write_text("")
-    with pytest.raises(pytest.UsageError, match=sentence):
-        pytester.parseconfigure(*options)
-
-
-def test_a_table_that_is_not_accepted_stops_before_any_test(pytester):
-    pytester.makepyprojecttoml('[tool.gradwitness]\nmodus = ["R"]')
-    with pytest.raises(pytest.UsageError, match="has the unknown key 'modus'; accepted are modes"):
-        pytester.parseconfigure()
-
-
-def test_options_may_be_written_with_spaces_and_the_prefix_of_torch(pytester):
-    from gradwitness.harness.pytest_plugin import CHOSEN
-
-    options = ("--gradwitness-dtypes", "torch.float64, float32", "--gradwitness-runners=func,vmap")
-    config = pytester.parseconfigure(*options)
-    found = config.stash[CHOSEN]
-    assert (found.dtypes, found.runners, found.modes) == (("float64", "float32"), ("func", "vmap"), None)
