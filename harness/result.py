@@ -123,7 +123,7 @@ class CheckResult:
                 entry = f", entry {row['entry']}" if isinstance(row["entry"], str) else ""
                 lines.append(f"  in {_place(row)}{entry}")
             if isinstance(row["message"], str) and row["message"]:
-                mode = "" if str(row["mode"]) in row["message"] else f"mode {row['mode']}: "
+                mode = "" if row["mode"] == "R" else f"mode {row['mode']}: "
                 lines.append(f"  {mode if self.verdict == 'raised' else ''}{row['message']}")
             if isinstance(row["known"], str) and row["known"]:
                 whose = "" if row["known"].startswith("yours: ") else " of PyTorch"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from ...reference_engine.errors import EngineError
 from ...reference_engine.evaluate import Plan
 from ...reference_engine.reverse import reverse
 from ..errors import TheirsRaised
-from ..recorder.draws import Draws, Replaying
+from ..recorder.draws import Draws, replaying
 from ..recorder.hooks import HookNote
 from ..recorder.nested import tensors_in
 from ..recorder.nodes import Node, nodes_of, run_backward
@@ -245,9 +246,9 @@ def compare_forward_modes(subject: Subject, rows: Rows, mode: str) -> Found:
 
     begin = random_states()
 
-    def flat(*tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def flat(*tensors: torch.Tensor, run: Callable[..., Any] = _with_parameters) -> tuple[torch.Tensor, ...]:
         set_random_states(begin)  # each run draws as the recorded one, and a backward pass after it goes on from there
-        result = tensors_in(_with_parameters(subject, tensors))
+        result = tensors_in(run(subject, tensors))
         last[:] = [tuple(result[i] for i in wanted)]
         return last[0]
 
@@ -264,7 +265,7 @@ def compare_forward_modes(subject: Subject, rows: Rows, mode: str) -> Found:
     used = [i for i, v in enumerate(wrt) if v >= 0 and v not in wrt[:i]]
     asked_otherwise = ""
     try:
-        with random_state(), untouched(subject.module), Replaying(recording.drawn):
+        with random_state(), untouched(subject.module), replaying(recording.drawn):
             answers = ask_torch(flat, [x.detach() for x in leaves], c, t, s, mode)
     except Exception as error:  # PyTorch raised where the witness has an answer: a row, not a crash
         told = TheirsRaised(error).text
@@ -358,7 +359,8 @@ def _by_duals(
     if not subject.thorough or mode not in ("F", "FR", "RF"):
         return None
     try:
-        with random_state(), untouched(subject.module), Replaying(drawn):
-            return by_tape(flat, subject.leaves, holding(subject), tuple(c), tuple(t), mode)[0]
+        with random_state(), untouched(subject.module), replaying(drawn):
+            fn = partial(flat, run=lambda subject, tensors: subject.call(*tensors[: len(subject.inputs)]))
+            return by_tape(fn, subject.leaves, holding(subject), tuple(c), tuple(t), mode)[0]
     except Exception:  # both ways refuse: the first exception is shown
         return None

@@ -19,12 +19,13 @@ from ...reference_engine.errors import EngineError
 from ...reference_engine.reverse import reverse
 from ..lowering import is_constant
 from ..recorder.nested import tensors_in
+from ..recorder.nodes import Node
 from ..recorder.preserving import random_state, untouched
 from ..recorder.recording import Call, Recording, to_numpy
 from ..recorder.recording import _where as where_called
 from ..recorder.witnessing import in_custom_functions, witness
 from ..result import AS_WRITTEN, CUT, NOTHING_DEPENDS, Culprit
-from .culprits import place
+from .culprits import backward_of, place
 from .plans import started
 from .rows import Rows
 
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from .subject import Subject
 
 IS_CUT = "PyTorch has no gradient here (None), and the result depends on it: the graph is cut"
+COPIED = "a copy that autograd does not follow (deepcopy, nn.Parameter, torch.tensor)"
+RETURNED_NONE = ", which returned None for it"
 ZERO = "PyTorch has no gradient here (None), and the derivative is exactly 0"
 # Two difference quotients whose step is halved agree to O(h²) where there is a derivative, and are in the ratio 1 : 2
 # at a jump.
@@ -57,6 +60,7 @@ def rows_of_cuts(
     wrt: Sequence[int],
     c: Sequence[torch.Tensor | None],
     rows: Rows,
+    nodes: Sequence[Node] = (),
 ) -> Culprit | None:
     """Correct the end-to-end row of every leaf that has no gradient although the result depends on it.
 
@@ -70,7 +74,7 @@ def rows_of_cuts(
     culprit = None
     cuts = _in_recording(subject, recording, wrt, lost, c)
     moved = [i for i in lost if i not in cuts]
-    cuts |= _outside_torch(subject, recording, moved, c) if moved else {}
+    cuts |= _outside_torch(subject, recording, moved, c, nodes, wrt) if moved else {}
     written = {r["wrt"]: r for r in rows.rows if r["program"] == "whole" and r["mode"] == "R" and r.get("order") == 1}
     for i in lost:
         row = written.get(subject.names[i])
@@ -82,7 +86,8 @@ def rows_of_cuts(
                 row["message"] = row["message"] if row.get("message") == NOTHING_DEPENDS else ZERO
             continue
         by = f"by {cut.operation}" + (f" at {cut.where}" if cut.where else "")
-        if not (nothing or (i < len(subject.asked) and subject.asked[i])):
+        asked = i < len(subject.asked) and subject.asked[i]
+        if not (nothing or asked or cut.operation.endswith(RETURNED_NONE)):
             row["message"] = f"{AS_WRITTEN}: cut off {by}"
             continue
         text = f"{IS_CUT} {by}"
@@ -169,9 +174,16 @@ def _greatest(x: np.ndarray[Any, Any]) -> tuple[tuple[int, ...], float]:
 
 
 def _outside_torch(
-    subject: Subject, recording: Recording, lost: Sequence[int], c: Sequence[torch.Tensor | None]
+    subject: Subject,
+    recording: Recording,
+    lost: Sequence[int],
+    c: Sequence[torch.Tensor | None],
+    nodes: Sequence[Node],
+    wrt: Sequence[int],
 ) -> dict[int, _Cut]:
-    """The leaves that the result depends on by numbers that left torch: it moves when they are moved."""
+    """The leaves that the result depends on all the same, since it moves when they are moved: by numbers that left
+    torch, or through a custom Function that returned None for them.
+    """
     base = [to_numpy(t) for t in recording.torch_outputs]
     rng = np.random.default_rng(subject.seed)
     leaves = subject.leaves
@@ -186,11 +198,17 @@ def _outside_torch(
             subject.call(*subject.inputs)
     except Exception:  # a callable that can be called but a few times: what left torch until then is known
         pass
+    calls = {i: _first_cut(recording, wrt[i], in_custom_functions(recording)) for i in lost if wrt[i] >= 0}
     operation, where = exits.first()
+    silent = [n for n in nodes if any(form is None for form in n.returned.values())]
+    if silent and not exits.found and not exits.dropped:
+        operation, where = f"{silent[0].name}{RETURNED_NONE}", backward_of(silent[0])
     for i in lost:
         entry, number = _derivative(subject, i, directions[i], c)
+        call = calls.get(i)
         if number != 0.0:
-            cuts[i] = _Cut(operation, where, entry, number)
+            named = (operation, where) if call is None else (_named(call), call.where)
+            cuts[i] = _Cut(*named, entry, number)
     return cuts
 
 
@@ -286,4 +304,4 @@ class _Leaving(TorchFunctionMode):
         returned a tensor without one.
         """
         told = [f[:2] for f in self.found if f[2]] or [f[:2] for f in self.found] or self.dropped
-        return told[0] if told else ("numbers outside torch", "")
+        return told[0] if told else (COPIED, "")

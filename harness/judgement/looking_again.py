@@ -58,7 +58,7 @@ def look_again(
     parting = row_of_parting(subject, recording, rows, "R")
     if parting is not None:
         return parting.culprit if open_still else culprit
-    cut = rows_of_cuts(subject, recording, gradients, wrt, c, rows)
+    cut = rows_of_cuts(subject, recording, gradients, wrt, c, rows, nodes)
     return cut if cut is not None and open_still else culprit
 
 

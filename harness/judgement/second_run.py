@@ -31,7 +31,8 @@ TWO_RUNS = "two runs with equal inputs and equal random state of torch, NumPy an
 BRANCH = "take different branches: {0} there, where the recorded run had {1}"
 DRAWN = "draw other numbers, by a generator of their own"
 RAISES = "differ: the first returns, and a further one raises {0}. Make the callable one that can be called again"
-ADVICE = "Seed that generator, or pass what it draws as an input"
+SEED = "Seed that generator, or pass what it draws as an input"
+KEEPS = "The callable keeps something from one call to the next (a counter, a cache), or is not deterministic there"
 OTHER = "give different numbers"
 
 
@@ -54,6 +55,11 @@ class Parting:
             return f"{TWO_RUNS} {self.said}"
         at = f", first at {self.where} ({self.operation})" if self.where else ""
         return f"{TWO_RUNS} {self.said}{at}"
+
+    @property
+    def advice(self) -> str:
+        """What to do about it."""
+        return SEED if self.said == DRAWN else KEEPS
 
     @property
     def culprit(self) -> Culprit:
@@ -173,7 +179,7 @@ def row_of_parting(subject: Subject, recording: Recording, rows: Rows, mode: str
             torch_value=parting.again,
             reference_value=parting.recorded,
             culprit=parting.operation,
-            message=parting.text if parting.raises else f"{parting.text}. {ADVICE}",
+            message=parting.text if parting.raises else f"{parting.text}. {parting.advice}",
         )
     return parting
 

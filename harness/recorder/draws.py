@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,8 +46,17 @@ class Draws:
         _generator(kwargs).set_state(known[1])
 
 
-class Replaying(TorchDispatchMode):
-    """A dispatch mode within which every draw that is known gives the recorded numbers."""
+def replaying(drawn: Draws) -> AbstractContextManager[Any]:
+    """Within it, every draw that is known gives the recorded numbers.
+
+    Nothing is done where nothing was drawn: torch 2.13.0 crashes under a dispatch mode in torch.func.grad of jvp of
+    grad.
+    """
+    return _Replaying(drawn) if drawn else nullcontext()
+
+
+class _Replaying(TorchDispatchMode):
+    """The dispatch mode of `replaying`."""
 
     def __init__(self, drawn: Draws) -> None:
         super().__init__()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,7 +32,7 @@ from ..judgement.one_sided import hold_against_one_sided
 from ..judgement.plans import started
 from ..judgement.precisions import kept
 from ..judgement.rows import Rows, name_part
-from ..recorder.draws import Draws, Replaying
+from ..recorder.draws import Draws, replaying
 from ..recorder.preserving import BACKWARD, random_state, random_states, set_random_states, untouched
 from ..recorder.recording import Recording, to_numpy
 from ..recorder.witnessing import Witnessed
@@ -152,7 +151,7 @@ def _compare(runner: str, subject: Subject, rows: Rows, mode: str) -> Found:
     outputs: list[Tensors] | None = None
     try:
         drawn = reads[0].recording.drawn if runner == "func" else Draws()
-        with random_state(), untouched(subject.module), Replaying(drawn) if drawn else nullcontext():
+        with random_state(), untouched(subject.module), replaying(drawn):
             set_random_states(begin)
             if runner in PER_SAMPLE:
                 c, t, s = ([getattr(read, name) for read in reads] for name in "cts")
