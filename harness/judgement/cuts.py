@@ -293,7 +293,8 @@ class _Leaving(TorchFunctionMode):
             said = f".{name}()" if not name.startswith("__") else name.strip("_") + "()"
             self.found.append((said, where_called(), first.requires_grad))
         result = func(*args, **(kwargs or {}))
-        if torch.is_grad_enabled() and any(t.requires_grad for t in tensors_in((args, kwargs or {}))):
+        reads = name == "__get__"  # an attribute, such as .data: a cut by it is among the recorded calls
+        if not reads and torch.is_grad_enabled() and any(t.requires_grad for t in tensors_in((args, kwargs or {}))):
             made = [t for t in tensors_in(result) if t.is_floating_point() or t.is_complex()]
             if made and not any(t.requires_grad for t in made):
                 self.dropped.append((f"torch.{name}" if name else str(func), where_called()))
