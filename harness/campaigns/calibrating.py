@@ -127,9 +127,16 @@ class Judged(Rows):
 
 
 def calibrate_block(
-    number: int, seed: int, count: int = BLOCK, dtypes: Sequence[str] = ("float64", "float32"), slack: bool = False
+    number: int,
+    seed: int,
+    count: int = BLOCK,
+    dtypes: Sequence[str] = ("float64", "float32"),
+    slack: bool = False,
+    every: int = EVERY,
 ) -> Tally:
-    """The tally of one block of `count` programs, which take the precisions in turn. slack: measure every spread."""
+    """The tally of one block of `count` programs, which take the precisions in turn. slack: measure every spread.
+    every: how many programs there are to one that is run again with a fault.
+    """
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     kind = KINDS[number % len(KINDS)]
@@ -146,12 +153,19 @@ def calibrate_block(
         tally.left_out.update(case.left_out)
         with measured() if slack else nullcontext():
             name = f"{kind} {seed}/{number}/{k}"
-            _compare(in_precision(case, dtype), name, dtype, number * count + k, issues, tally, slack)
+            _compare(in_precision(case, dtype), name, dtype, number * count + k, issues, tally, slack, every)
     return tally
 
 
 def _compare(
-    case: Case, name: str, dtype: str, index: int, issues: Sequence[KnownIssue], tally: Tally, slack: bool = False
+    case: Case,
+    name: str,
+    dtype: str,
+    index: int,
+    issues: Sequence[KnownIssue],
+    tally: Tally,
+    slack: bool,
+    every: int,
 ) -> None:
     rows = Judged(name)
     try:
@@ -193,7 +207,7 @@ def _compare(
         tally.others[row["program"], row["verdict"], str(row.get("message"))[:80]] += 1
     if len(tally.alarms) > alarms:
         tally.cases.append({**case.to_json(), "name": name, "dtype": dtype, "seed": index})
-    if index % EVERY == 0:
+    if index % every == 0:
         _plant(found, subject_seed=index, dtype=dtype, tally=tally)
 
 
