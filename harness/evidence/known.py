@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import fnmatch
+import functools
 import math
 import tomllib
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from ..errors import UsageError
 from .proofs import Proof
@@ -83,7 +85,15 @@ def load(path: Path | None = None) -> tuple[KnownIssue, ...]:
     """The entries of `path`, by default of harness/known_issues.toml. Raises UsageError naming the entry that is not
     accepted.
     """
-    source = files("gradwitness.harness").joinpath("known_issues.toml") if path is None else path
+    return _shipped() if path is None else _read(path)
+
+
+@functools.cache
+def _shipped() -> tuple[KnownIssue, ...]:
+    return _read(files("gradwitness.harness").joinpath("known_issues.toml"))
+
+
+def _read(source: Any) -> tuple[KnownIssue, ...]:
     try:
         data = tomllib.loads(source.read_text(encoding="utf-8"))
     except (OSError, tomllib.TOMLDecodeError) as error:

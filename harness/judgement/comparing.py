@@ -147,7 +147,7 @@ def _globally(
         which = [g for w, g in zip(wrt, gradients, strict=True) if w == v]
         g = which[0]
         missing.append(g is None)
-        answers.append(np.zeros(recording.variables[v].value.shape) if g is None else to_numpy(g))
+        answers.append(np.zeros(recording.variables[v].value.shape) if g is None else to_numpy(g, copy=False))
     nan = any(np.isnan(recording.variables[v].value).any() for v in used)
     undefined = any(np.isnan(recording.variables[v].value).any() for v, _ in outputs)
     question = Question(plan, given, answers, dtype, lossy, nan, subject.seed, undefined)

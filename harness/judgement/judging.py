@@ -22,6 +22,7 @@ from .ties import NOT_SHARED, breaks_a_tie
 Array = np.ndarray[Any, Any]
 
 SCREENING, SAMPLES = 4, 32  # disturbed runs to screen, and for what the screen suspects
+DOUBLED = (8, 16, SAMPLES)  # until nothing is suspect: it takes a spread four times too large to pass what 32 refuse
 # With noise of exactly the assumed law the worst z of 1e6 entries is 56 for 4 runs and 5.8 for 32, so what the screen
 # puts above this is measured again.
 SUSPECT = 16.0
@@ -89,7 +90,7 @@ class Question:
 def judge(question: Question) -> list[Judgement]:
     """One judgement per output of the question.
 
-    Screens with 4 disturbed runs; what is near the threshold is measured again with 32; what exceeds it is held
+    Screens with 4 disturbed runs; what is near the threshold is measured with more, 32 at most; what exceeds it is held
     against the set of generalised derivatives and against the lossy rules. Nothing is excused by size: an error outside
     all of these is a mismatch.
     """
@@ -105,7 +106,11 @@ def judge(question: Question) -> list[Judgement]:
     del last
     _measure(question, exact, answers, results, [i for i, r in enumerate(results) if r.verdict == OPEN], SCREENING)
     if any(SUSPECT < r.z <= CLEAR for r in results):
-        _measure(question, exact, answers, results, [i for i, r in enumerate(results) if r.z > SUSPECT], SAMPLES)
+        again = [i for i, r in enumerate(results) if r.z > SUSPECT]
+        for samples in DOUBLED:
+            _measure(question, exact, answers, results, again, samples)
+            if all(results[i].z <= SUSPECT for i in again):
+                break
     within: dict[int, Array] = {}  # per output, the entries that are explained one way or another
     if any(r.verdict == "mismatch" for r in results):
         _against_set(question, answers, exact, results, within)

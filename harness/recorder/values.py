@@ -13,8 +13,11 @@ SHARED: dict[torch.dtype, Any] = {torch.float64: np.float64, torch.float32: np.f
 }
 
 
-def to_numpy(t: torch.Tensor) -> np.ndarray[Any, Any]:
-    """A copy of `t` as float64, bool or int64; complex numbers as their two parts along one more axis, the last."""
+def to_numpy(t: torch.Tensor, *, copy: bool = True) -> np.ndarray[Any, Any]:
+    """A copy of `t` as float64, bool or int64; complex numbers as their two parts along one more axis, the last.
+
+    copy: False where nobody writes into `t` any more, so that its memory may be shared.
+    """
     t = t.detach()
     if t._is_zerotensor():  # a zero without memory, which PyTorch's formulas send for a derivative that is 0 everywhere
         t = torch.zeros(t.shape, dtype=t.dtype)
@@ -25,7 +28,7 @@ def to_numpy(t: torch.Tensor) -> np.ndarray[Any, Any]:
     kept = SHARED.get(t.dtype)
     if kept is not None and type(t) is torch.Tensor and t.device.type == "cpu":
         with np.errstate(invalid="ignore"):  # memory that nobody has written yet may hold a NaN that signals
-            return np.array(t.numpy(), kept)
+            return np.array(t.numpy(), kept, copy=copy or None)
     if t.dtype.is_floating_point:
         t = t.to("cpu", torch.float64)
     elif t.dtype.is_complex:
