@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,18 +17,37 @@ LOSSES = ("sum", "mean")
 
 @dataclass(frozen=True)
 class Asked:
-    """A loss of a program's inputs. elements: entries of the inputs in all."""
+    """A loss of a program's inputs. elements: entries of the inputs in all. runner: as PyTorch runs it."""
 
     loss: Callable[..., torch.Tensor]
     inputs: tuple[torch.Tensor, ...]
     name: str
+    runner: str = "autograd"
 
     @property
     def elements(self) -> int:
         return sum(x.numel() for x in self.inputs)
 
+    @contextmanager
+    def running(self) -> Iterator[Callable[..., torch.Tensor]]:
+        """The loss as PyTorch runs it: itself, or compiled anew."""
+        if self.runner == "autograd":
+            yield self.loss
+            return
+        from ..runners.compiling import Compiled, apart
 
-def ask(program: str, elements: int, loss: str, dtype: torch.dtype = torch.float64, seed: int = 0) -> Asked:
+        with apart():
+            yield Compiled(self.loss)
+
+
+def ask(
+    program: str,
+    elements: int,
+    loss: str,
+    dtype: torch.dtype = torch.float64,
+    seed: int = 0,
+    runner: str = "autograd",
+) -> Asked:
     """The program's output, times weights between 0.5 and 1.5 of the same shape, summed or averaged.
 
     Weights, since the gradient of a plain sum is 0 for a softmax and 1 for a sum. The loss is computed out of sight of
@@ -45,7 +65,7 @@ def ask(program: str, elements: int, loss: str, dtype: torch.dtype = torch.float
             weighted = weights.to(y.dtype) * y
             return weighted.sum() if loss == "sum" else weighted.mean()
 
-    return Asked(value, tuple(_converted(x, dtype) for x in inputs), f"{program}, {loss}")
+    return Asked(value, tuple(_converted(x, dtype) for x in inputs), f"{program}, {loss}", runner)
 
 
 def _converted(x: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
@@ -63,7 +83,8 @@ def answer(asked: Asked, mode: str, seed: int = 0) -> list[torch.Tensor]:
     one = [torch.ones((), dtype=asked.inputs[0].dtype)]
     if mode == "R":
         leaves = [x.detach().clone(memory_format=torch.preserve_format).requires_grad_() for x in asked.inputs]
-        got = torch.autograd.grad(asked.loss(*leaves), leaves, allow_unused=True)
+        with asked.running() as loss:
+            got = torch.autograd.grad(loss(*leaves), leaves, allow_unused=True)
         return [torch.zeros_like(x) if g is None else g for g, x in zip(got, leaves, strict=True)]
     got = ask_torch(lambda *a: (asked.loss(*a),), asked.inputs, one, *directions, mode)
     likes = asked.inputs if mode in ("R", "RR", "FR", "RF") else [one[0]] * len(got)

@@ -21,7 +21,7 @@ def _range(name: str, operation: str, program: str, node: str, wrong: NodeRule, 
 
 def _branch(name: str, operation: str, program: str, node: str, wrong: NodeRule, says: str, **options: Any) -> Fault:
     options = {"sized": True, **options}
-    return fault(name, "masked or kinked branch", operation, program, node, wrong, says, **options)
+    return fault(name, "masked or kinked branch composed", operation, program, node, wrong, says, **options)
 
 
 def _choice(name: str, operation: str, program: str, node: str, wrong: NodeRule, says: str, **options: Any) -> Fault:

@@ -7,13 +7,13 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from ..errors import UsageError
-from . import branches, formulas, orders, programs_of_arrays, programs_of_layers, shapes
+from . import branches, formulas, orders, programs_of_arrays, programs_of_layers, reported, rewrites, shapes
 from .fault import CLASSES, Fault
 from .programs import PROGRAMS
 
 assert programs_of_arrays.PROGRAMS is programs_of_layers.PROGRAMS is PROGRAMS  # their programs are entered on import
 _FAULTS: dict[str, Fault] = {}
-for _fault in (*formulas.FAULTS, *branches.FAULTS, *shapes.FAULTS, *orders.FAULTS):
+for _fault in (*formulas.FAULTS, *branches.FAULTS, *shapes.FAULTS, *orders.FAULTS, *reported.FAULTS, *rewrites.FAULTS):
     assert _fault.name not in _FAULTS, f"two faults are called {_fault.name}"
     assert _fault.program in PROGRAMS, f"{_fault.name}: no program is called {_fault.program}"
     _FAULTS[_fault.name] = _fault

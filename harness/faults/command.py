@@ -4,35 +4,19 @@ from __future__ import annotations
 
 import math
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from ..errors import UsageError
 from .catalogue import chosen
-from .scoreboard import CHECKS, Scoreboard, cases, missed, shares
+from .page import LEGEND, by_class, closing, halved, page, printed, sharp, targets
+from .scoreboard import Scoreboard, cases
 
-BY_CLASS = ("fault_class", "size", "loss", "dtype")
-BY_ELEMENTS = ("elements", "loss", "dtype")
-HEADINGS = {
-    "fault_class": "class of fault",
-    "localised": "culprit",
-    "gradcheck slow": "gc slow",
-    "gradcheck fast": "gc fast",
-    "assert_close": "precisions",
-}
 WIDTH = 150  # columns that the table takes; a narrower terminal wraps its lines rather than its words
-LEGEND = (
-    "gradwitness: found by check; local: an operation on its own is wrong; global: the gradient end to end is wrong; "
-    "culprit: found, and the operation is named. gc: torch.autograd.gradcheck, or gradgradcheck. precisions: "
-    "torch.testing.assert_close of the float32 gradient against the float64 one. A dash: not asked (too many forward "
-    "passes, or it needs float64); 100 % of 4: only 4 were asked."
-)
 
 
 def run_faults(
@@ -62,8 +46,12 @@ def run_faults(
     table = by_class(frame)
     console = Console()
     console.width = max(console.width, WIDTH)
-    console.print(_printed(table))
-    console.print(_printed(shares(frame, BY_ELEMENTS)))
+    console.print(printed(table))
+    for one in (sharp(frame), halved(frame)):
+        if len(one):
+            console.print(printed(one))
+    for name, found, wanted in targets(frame):
+        console.print(f"{name}: {found}, wanted {wanted}", highlight=False)
     for line in (LEGEND, *closing(frame)):
         console.print(line, highlight=False)
     if out is not None:
@@ -124,73 +112,3 @@ def _shown(todo: Sequence[object]) -> pd.DataFrame:
             progress.update(task, completed=done, total=total, description=name[:34])
 
         return Scoreboard().run(todo, show)  # type: ignore[arg-type]
-
-
-def by_class(frame: pd.DataFrame) -> pd.DataFrame:
-    """The scoreboard: shares by class, size, loss and dtype, the whole fault first and the sizes downwards."""
-    table = shares(frame, BY_CLASS)
-    order = {c: i for i, c in enumerate(dict.fromkeys(table["fault_class"]))}
-    table["_size"] = [-math.inf if s == "whole" else -float(s) for s in table["size"]]
-    table["_class"] = table["fault_class"].map(order)
-    table = table.sort_values(["dtype", "_class", "_size", "loss"], ascending=[False, True, True, False])
-    return table.drop(columns=["_size", "_class"]).reset_index(drop=True)
-
-
-def cell(row: pd.Series, check: str) -> str:
-    """A share in words: "100 %"; "50 % of 4" where fewer were asked than there are cases; a dash where none was."""
-    asked = int(row[f"{check} of"])
-    if not asked:
-        return "–"
-    share = 100 * row[check]
-    text = f"{share:.0f} %" if share in (0, 100) or 1 <= share <= 99 else f"{share:.2f} %"
-    return text if asked == row["cases"] or check == "local" else f"{text} of {asked}"
-
-
-def _texts(table: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
-    keys = [c for c in table.columns if c != "cases" and c not in CHECKS and not c.endswith(" of")]
-    checks = [c for c in CHECKS if c in table]
-    heads = [HEADINGS.get(k, k) for k in [*keys, "cases", *checks]]
-    rows = [
-        [*(f"{row[k]}" for k in keys), str(row["cases"]), *(cell(row, c) for c in checks)]
-        for _, row in table.iterrows()
-    ]
-    return heads, rows
-
-
-def _printed(table: pd.DataFrame) -> Table:
-    heads, rows = _texts(table)
-    shown = Table(*heads)
-    for row in rows:
-        shown.add_row(*row)
-    return shown
-
-
-def markdown(table: pd.DataFrame) -> str:
-    """A table of shares in Markdown."""
-    heads, rows = _texts(table)
-    return "\n".join("| " + " | ".join(r) + " |" for r in (heads, ["---"] * len(heads), *rows))
-
-
-def closing(frame: pd.DataFrame) -> list[str]:
-    """What is to be said after the table: how many cases, which had no effect, which gradwitness missed."""
-    without = frame[frame["effect"] == 0]
-    lost = missed(frame)
-    lines = [f"{len(frame)} cases of {frame['fault'].nunique()} faults in {frame['seconds'].sum():.0f} s"]
-    if len(without):
-        lines.append(
-            f"{len(without)} of them changed nothing and are not counted: {', '.join(without['fault'].unique())}"
-        )
-    for name, group in lost.groupby("fault", sort=False):
-        lines.append(
-            f"not detected by gradwitness: {name} ({len(group)} cases, {', '.join(group['gradwitness'].unique())})"
-        )
-    return lines
-
-
-def page(frame: pd.DataFrame) -> str:
-    """The scoreboard of one run as a Markdown page."""
-    parts = ["# Scoreboard of planted faults", time.strftime("%Y-%m-%d")]
-    parts += ["## By class and size", markdown(by_class(frame))]
-    parts += ["## By number of entries", markdown(shares(frame, BY_ELEMENTS))]
-    parts += ["## In words", "\n".join(f"- {line}" for line in closing(frame))]
-    return "\n\n".join(parts) + "\n"

@@ -8,18 +8,20 @@ from typing import Any
 
 import torch
 
+# The sixteen classes of a survey of public reports on wrong gradients, most frequent first.
 CLASSES = (
     "special-value branch",
     "overflow, underflow, cancellation",
     "layout, aliasing, uninitialised buffer",
-    "rule not itself differentiable",
+    "rule that is not itself differentiable",
     "wrong formula in one mode",
-    "masked or kinked branch",
+    "masked or kinked branch composed",
     "convention differs between modes",
     "broadcasting or shape ambiguity",
-    "gradient missing",
+    "gradient silently missing",
     "duplicate indices",
     "cotangent or normaliser misapplied",
+    "compiler rewrite",
     "complex conjugation",
     "recomputation or random state",
     "degenerate decomposition",
@@ -46,6 +48,7 @@ class Fault:
     - inner node: the same for a node that the first backward pass makes (`through` names the node that makes it).
     - tangent: the tangent of the function's result, under forward mode.
     - kernel: the result of an ATen kernel, below everything that watches; its `edge`-th, where there are several.
+    - rewrite: torch.compile changes each node of this operation in the graphs that it makes; `wrong` does so.
 
     modes: mode strings in which it shows. sized: the wrong rule may also be approached in steps, `size` relative to
     each entry; otherwise it replaces the right one. source: a public report of this fault, where there is one.
@@ -67,7 +70,12 @@ class Fault:
 
     def __post_init__(self) -> None:
         assert self.fault_class in CLASSES, self
-        assert self.mechanism in ("node", "inner node", "tangent", "kernel"), self
+        assert self.mechanism in ("node", "inner node", "tangent", "kernel", "rewrite"), self
+
+    @property
+    def runner(self) -> str:
+        """How PyTorch runs the program: a fault of the compiler shows in compiled code alone."""
+        return "compile" if self.mechanism == "rewrite" else "autograd"
 
 
 def fault(

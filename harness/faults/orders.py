@@ -8,7 +8,7 @@ import torch
 
 from .fault import Fault, NodeRule, fault
 
-ONCE_MORE = "rule not itself differentiable"
+ONCE_MORE = "rule that is not itself differentiable"
 FORMULA = "wrong formula in one mode"
 
 

@@ -48,12 +48,30 @@ def planted(
         )
     if extent not in EXTENTS:
         raise UsageError(f"planted: extent={extent!r}; accepted are {', '.join(EXTENTS)}. Choose one of them.")
+    if fault.mechanism == "rewrite":
+        with _rewriting(fault):
+            yield fault
+        return
     damage = _Damage(fault, size, extent, position)
     mode = {"tangent": _Tangents, "kernel": _Kernels}.get(fault.mechanism, _Nodes)(damage)
     with ExitStack() as stack:
         stack.callback(damage.stop)
         stack.enter_context(mode)
         yield fault
+
+
+@contextmanager
+def _rewriting(fault: Fault) -> Iterator[None]:
+    """Within it torch.compile applies the wrong rule to every graph that it makes, after its own passes."""
+    from torch._inductor import config as inductor
+
+    def spoil(graph: torch.fx.Graph) -> None:
+        for node in list(graph.nodes):
+            if getattr(getattr(node.target, "_schema", None), "name", "") == fault.place:
+                fault.wrong(node, (), None)  # type: ignore[arg-type]
+
+    with inductor.patch(post_grad_custom_post_pass=spoil):
+        yield
 
 
 class _Damage:

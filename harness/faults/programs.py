@@ -111,6 +111,7 @@ for _name, _fn, _low, _high in (
     ("hardswish", F.hardswish, -5.0, 5.0),
     ("softshrink", F.softshrink, -3.0, 3.0),
     ("hardshrink", F.hardshrink, -3.0, 3.0),
+    ("hard sigmoid of relu6", lambda x: F.relu6(x + 3.0) / 6.0, -5.0, 5.0),
     ("clamp", lambda x: torch.clamp(x, -1.0, 1.0), -3.0, 3.0),
     ("relu", torch.relu, -3.0, 3.0),
 ):
@@ -134,6 +135,8 @@ _unary("selected square root", lambda x: torch.where(x > 0, torch.sqrt(x.abs() +
 _unary("expm1 far left", torch.expm1, -14.0, 2.0, -17.0)
 _unary("logsigmoid far right", F.logsigmoid, -3.0, 3.0, 40.0, 50.0)
 _unary("softplus far right", F.softplus, -3.0, 3.0, 800.0, 19.0)
+_unary("softplus far left", F.softplus, -3.0, 3.0, -800.0, -2.0)
+_unary("sigmoid far right", torch.sigmoid, -3.0, 3.0, 20.0, 17.0)
 _unary("silu far left", F.silu, -3.0, 3.0, -750.0, 750.0)
 _unary("erfc far right", torch.erfc, -2.0, 2.0, 5.0)
 _unary("atan far out", torch.atan, -3.0, 3.0, 1e160, -1e3)

@@ -98,6 +98,27 @@ def _(d: Draw, n: int) -> Built:
     return (lambda x: x.amax(1)), (x,)
 
 
+@program("greatest of thousands of ties")
+def _(d: Draw, n: int) -> Built:
+    x = d.uniform(-1.0, 1.0, max(2, n // 2500), 2500)
+    x[0, 100:2401] = 5.0
+    return (lambda x: x.amax(1)), (x,)
+
+
+@program("leaky_relu of NaN")
+def _(d: Draw, n: int) -> Built:
+    x = d.uniform(-3.0, 3.0, n)
+    x[0] = x[-1] = float("nan")
+    return (lambda x: F.leaky_relu(x).sum(0, True)), (x,)
+
+
+@program("distances of order 3/2, equal coordinates")
+def _(d: Draw, n: int) -> Built:
+    a, b = d.normal(max(2, n // 4), 4), d.normal(3, 4)
+    a[0] = b[0]
+    return (lambda a, b: torch.cdist(a, b, p=1.5)), (a, b)
+
+
 @program("equal points")
 def _(d: Draw, n: int) -> Built:
     a = d.normal(max(2, n // 4), 4)
@@ -145,6 +166,7 @@ for _name, _pick in (
     ("take", lambda x, i: x.take(i)),
     ("embedding", lambda x, i: F.embedding(i, x)),
     ("embedding with padding", lambda x, i: F.embedding(i, x, padding_idx=0)),
+    ("embedding by frequency", lambda x, i: F.embedding(i, x, scale_grad_by_freq=True)),
     ("embedding_bag", lambda x, i: F.embedding_bag(i.reshape(1, -1), x, mode="sum")),
     ("embedding_bag mean", lambda x, i: F.embedding_bag(i.reshape(1, -1), x, mode="mean")),
     ("scatter_add", lambda x, i: torch.zeros_like(x).scatter_add(0, i[:, None].expand(-1, x.shape[1]), x)),

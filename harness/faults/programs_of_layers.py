@@ -126,6 +126,26 @@ def _(d: Draw, n: int) -> Built:
     return F.scaled_dot_product_attention, (d.normal(*shape), d.normal(*shape), d.normal(*shape))
 
 
+@program("attention with as many heads as positions")
+def _(d: Draw, n: int) -> Built:
+    shape = (max(1, n // 36), 3, 3, 4)
+    return F.scaled_dot_product_attention, (d.normal(*shape), d.normal(*shape), d.normal(*shape))
+
+
+@program("image sampled at its border")
+def _(d: Draw, n: int) -> Built:
+    image = _image(d, n).abs()
+    image = image + torch.arange(image.shape[-1], dtype=torch.float64)  # it rises towards the border
+    grid = d.uniform(-0.9, 0.9, 2, *image.shape[2:], 2)
+    grid[0, 0, 0] = torch.tensor([1.0, 0.05])
+    return (lambda x, g: F.grid_sample(x, g, padding_mode="border", align_corners=True)), (image, grid)
+
+
+@program("padding before a permutation")
+def _(d: Draw, n: int) -> Built:
+    return (lambda x: F.pad(x, (1, 1, 1, 1)).permute(0, 2, 3, 1)), (_image(d, n),)
+
+
 @program("dropout")
 def _(d: Draw, n: int) -> Built:
     def fn(x: torch.Tensor) -> torch.Tensor:
@@ -175,6 +195,7 @@ def _classified(name: str, fn: Callable[[torch.Tensor, torch.Tensor], Any], igno
 _classified("cross_entropy", F.cross_entropy)
 _classified("cross_entropy with ignored rows", F.cross_entropy, ignored=True)
 _classified("smoothed cross_entropy", lambda x, t: F.cross_entropy(x, t, label_smoothing=0.1), ignored=True)
+_classified("nll_loss", F.nll_loss)
 _classified("multi_margin_loss", F.multi_margin_loss)
 
 
@@ -205,6 +226,24 @@ _decomposed("singular values", torch.linalg.svdvals)
 _decomposed("singular vectors", lambda a: torch.linalg.svd(a).U.square())
 _decomposed("qr", lambda a: torch.linalg.qr(a).R.square())
 _decomposed("matrix exponential", lambda a: torch.linalg.matrix_exp(a / 4))
+
+
+@program("determinant of singular matrices")
+def _(d: Draw, n: int) -> Built:
+    a = _matrices(d, n + 9)
+    a[0] = torch.tensor([[1.0, 2.0, 0.0], [3.0, 6.0, 0.0], [0.0, 0.0, 2.0]])
+    return torch.linalg.det, (a,)
+
+
+@program("inverse by a Cholesky factor")
+def _(d: Draw, n: int) -> Built:
+    factor = _matrices(d, n).tril()
+
+    def fn(factor: torch.Tensor) -> torch.Tensor:
+        one = torch.eye(3, dtype=factor.dtype).expand_as(factor)
+        return torch.cholesky_solve(one, factor.tril())
+
+    return fn, (factor,)
 
 
 @program("solve")

@@ -27,7 +27,19 @@ from .planting import planted
 
 SIZES = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 _STEPS = (10, 100, 10, 100, 10, 1000, 10, 100)
-LADDER = (*(_STEPS * 5)[:-1], 100_000)  # how many entries the cases of a run have in turn: few of them are expensive
+LADDER = _STEPS * 5  # how many entries the cases of a run have in turn
+# One entry wrong by a millionth, at these counts of entries; large ones for a few faults alone, since a check of a
+# million entries takes half a minute.
+SHARP = 1e-6
+SHARP_ELEMENTS = (10, 100, 1000)
+LARGE = {
+    10_000: ("sin-formula", "sigmoid-formula", "div-formula", "mm-formula", "convolution-formula", "sum-ignores-g"),
+    100_000: ("tanh-formula", "exp-formula", "mm-formula", "softmax-formula", "mse-normaliser", "var-biased"),
+    1_000_000: ("tanh-formula", "mm-formula", "softmax-formula"),
+}
+# Every entry wrong by a half: an error whose gradient a mean over so many entries puts below gradcheck's atol.
+HALF, MANY = 0.5, 100_000
+HALVED = ("tanh-formula", "exp-formula", "mm-formula", "mse-normaliser")
 # Above this many entries the program without the fault is not run as well: only a culprit with the right name counts.
 CLEAN_UP_TO = 10_000
 NO_EFFECT = "no effect"
@@ -59,7 +71,8 @@ def cases(
     """The cases of a run. Sizes and elements that are named are all combined; by default each fault gets a part.
 
     The default: the whole fault and two of the six sizes, the next faults the others; one entry, 1 % and all entries
-    in turn; elements along LADDER; both losses; float64, and size 1e-3 in one entry in float32 too, with one loss.
+    in turn; elements along LADDER; both losses; float64, and size 1e-3 in one entry in float32 too, with one loss. Then
+    what `_sharp` adds.
     quick: for every fault one size (or the whole), 10 elements, one loss; no float32.
     """
     found = []
@@ -70,18 +83,34 @@ def cases(
         if quick:
             own = own[i % len(own) :][:1]
         for j, size in enumerate(own):
-            for k, loss in enumerate(LOSSES[i % 2 :][:1] if quick else LOSSES):
+            for k, loss in enumerate(LOSSES[i % 2 :][:1] if quick or fault.runner == "compile" else LOSSES):
                 step = 5 * i + 3 * j + k
                 extent = EXTENTS[(i + j) % len(EXTENTS)] if size is not None else "all"
                 position = (step * 0.618034) % 1.0  # the golden section spreads positions evenly
                 for mode in fault.modes:
-                    for n in elements or ((10,) if quick else (LADDER[step % len(LADDER)],)):
+                    few = quick or fault.runner == "compile"  # a compiled program takes a second for each question
+                    for n in elements or ((10,) if few else (LADDER[step % len(LADDER)],)):
                         found.append(Case(fault, mode, loss, size, extent, n, "float64", position, seed))
         if fault.sized and fault.modes == ("R",) and not quick and (sizes is None or 1e-3 in sizes):
             position = (i * 0.618034) % 1.0
-            for n in elements or (LADDER[i % (len(LADDER) - 1)],):
+            for n in elements or (LADDER[i % len(LADDER)],):
                 found.append(Case(fault, "R", LOSSES[i % 2], 1e-3, "one", n, "float32", position, seed))
+    if not quick and sizes is None and elements is None:
+        found += _sharp(faults, seed)
     return found
+
+
+def _sharp(faults: Sequence[Fault], seed: int) -> list[Case]:
+    """Every sized fault of mode R with one entry wrong by a millionth, few of them in many entries; and the halves."""
+    found = []
+    sized = [f for f in faults if f.sized and f.modes == ("R",)]
+    for i, fault in enumerate(sized):
+        large = [n for n, names in LARGE.items() if fault.name in names]
+        for k, n in enumerate((*SHARP_ELEMENTS, *large)):
+            position = ((3 * i + k) * 0.618034) % 1.0
+            found.append(Case(fault, "R", LOSSES[(i + k) % 2], SHARP, "one", n, "float64", position, seed))
+    halves = [f for f in sized if f.name in HALVED]
+    return found + [Case(f, "R", loss, HALF, "all", MANY, seed=seed) for f in halves for loss in LOSSES]
 
 
 class Scoreboard:
@@ -105,7 +134,7 @@ class Scoreboard:
         start = time.perf_counter()
         fault, mode = case.fault, case.mode
         where = (fault.program, case.elements, case.loss)
-        asked = ask(*where, getattr(torch, case.dtype), case.seed)
+        asked = ask(*where, getattr(torch, case.dtype), case.seed, fault.runner)
         row: dict[str, Any] = {
             "fault": fault.name,
             "fault_class": fault.fault_class,
@@ -131,7 +160,7 @@ class Scoreboard:
                     case, (name, *where, case.dtype), lambda fast=fast: by_gradcheck(asked, mode, fast, case.seed)
                 )
         if "assert_close" in self.checks:
-            pair = in_both_precisions(*where, case.seed)
+            pair = in_both_precisions(*where, case.seed, fault.runner)
             row["assert_close"] = self._compared(
                 case, ("assert_close", *where), lambda: by_precision(fault, *pair, mode)
             )
@@ -155,7 +184,7 @@ class Scoreboard:
 
         return {
             "gradwitness": said(seen.flagged),
-            "local": said(seen.local) if case.mode == "R" else NO_MODE,
+            "local": said(seen.local) if case.mode == "R" and asked.runner == "autograd" else NO_MODE,
             "global": said(seen.whole),
             "localised": said(localised),
             "named": seen.named,

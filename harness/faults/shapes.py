@@ -19,7 +19,7 @@ def _in(fault_class: str) -> Callable[..., Fault]:
 
 _layout = _in("layout, aliasing, uninitialised buffer")
 _shape = _in("broadcasting or shape ambiguity")
-_missing = _in("gradient missing")
+_missing = _in("gradient silently missing")
 _indices = _in("duplicate indices")
 _scale = _in("cotangent or normaliser misapplied")
 _complex = _in("complex conjugation")

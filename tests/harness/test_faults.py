@@ -14,10 +14,12 @@ from gradwitness.harness.faults import catalogue, planted
 from gradwitness.harness.faults.asking import answer, ask, effect, unchanged
 from gradwitness.harness.faults.catalogue import chosen
 from gradwitness.harness.faults.checkers import by_gradcheck, by_gradwitness, outcome
-from gradwitness.harness.faults.command import by_class, cell, markdown, run_faults
+from gradwitness.harness.faults.command import run_faults
 from gradwitness.harness.faults.fault import CLASSES, fault
+from gradwitness.harness.faults.page import by_class, cell, markdown
 from gradwitness.harness.faults.programs import PROGRAMS, Draw
 from gradwitness.harness.faults.scoreboard import SIZES, Scoreboard, cases, missed, shares
+from gradwitness.harness.runners.compiling import missing_compiler
 
 FAULTS = catalogue()
 NAMES = sorted(FAULTS)
@@ -49,11 +51,39 @@ def test_every_program_serves_a_fault_and_is_drawn_alike_from_one_seed():
         assert not all(torch.equal(x, y) for x, y in zip(a, c, strict=True))
 
 
-@pytest.mark.parametrize("name", NAMES)
+# The wrong rules that public reports spell out, each planted under the number of its report.
+REPORTED = """
+    pytorch/pytorch#196682 ml-explore/mlx#3634 pytorch/pytorch#53989 pytorch/pytorch#196704 pytorch/pytorch#192406
+    pytorch/pytorch#195681 pytorch/pytorch#195685 tinygrad/tinygrad#15363 pytorch/pytorch#2421 pytorch/pytorch#4320
+    pytorch/pytorch#773 tensorflow/tensorflow#3862 pytorch/pytorch#76523 pytorch/pytorch#104675 pytorch/pytorch#27134
+    pytorch/pytorch#46144 pytorch/pytorch#51408 pytorch/pytorch#36493 pytorch/pytorch#23925 pytorch/pytorch#1631
+    pytorch/pytorch#190063 pytorch/pytorch#52241 pytorch/pytorch#3876 pytorch/pytorch#1787 pytorch/pytorch#32705
+    pytorch/pytorch#195075 flagos-ai/FlagGems#5218 pytorch/executorch#21686 huggingface/diffusers#14341
+    PaddlePaddle/Paddle#32448 pytorch/pytorch#77128
+""".split()
+
+
+@pytest.mark.parametrize("source", REPORTED)
+def test_the_rule_of_each_report_is_planted(source):
+    assert [f.name for f in FAULTS.values() if f.source == source]
+
+
+def test_the_classes_are_the_sixteen_of_the_survey():
+    assert len(CLASSES) == len(set(CLASSES)) == 16
+
+
+COMPILED = [n for n in NAMES if FAULTS[n].runner == "compile"]
+ONE_COMPILED = "compiled-slope-of-tanh"  # each takes seconds; the others are run by the campaign
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[pytest.mark.campaign] if n in COMPILED and n != ONE_COMPILED else []) for n in NAMES],
+)
 def test_a_planted_fault_changes_the_derivative_and_is_undone_bit_for_bit(name):
     f = FAULTS[name]
     for mode in f.modes:
-        asked = ask(f.program, 10, "sum")
+        asked = ask(f.program, 10, "sum", runner=f.runner)
         before = answer(asked, mode)
         with planted(name):
             during = answer(asked, mode)
@@ -132,6 +162,29 @@ def test_no_mode_of_torch_is_left_on_the_stack():
     with planted("exp-kernel-of-a-block"):
         pass
     assert torch.utils._python_dispatch._get_current_dispatch_mode() is None
+
+
+@pytest.mark.skipif(missing_compiler() is not None, reason="inductor needs a C++ compiler")
+def test_a_wrong_rewriting_is_found_in_compiled_code_and_the_compiler_is_named():
+    asked = ask("tanh", 10, "sum", runner="compile")
+    with planted(ONE_COMPILED):
+        seen = by_gradwitness(asked, "R")
+        assert (seen.flagged, seen.whole, seen.named) == (True, True, "compile")
+        assert not by_gradwitness(ask("tanh", 10, "sum"), "R").flagged  # eager code is right
+    assert not by_gradwitness(asked, "R").flagged
+
+
+def test_gradcheck_fast_misses_half_of_a_gradient_under_a_mean_and_sees_it_under_a_sum():
+    for loss, expected in (("mean", "accepted"), ("sum", "rejected")):
+        with planted("tanh-formula", 0.5, "all"):
+            assert by_gradcheck(ask("tanh", 100_000, loss), "R", fast=True) == expected
+
+
+def test_the_sharp_cases_are_one_entry_of_each_sized_fault_and_the_halves_meet_both_losses():
+    found = cases([FAULTS["tanh-formula"]])
+    sharp = [c for c in found if c.size == 1e-6 and c.extent == "one"]
+    assert {10, 100, 1000, 100_000, 1_000_000} <= {c.elements for c in sharp}
+    assert {c.loss for c in found if c.size == 0.5 and c.elements == 100_000} == {"sum", "mean"}
 
 
 def test_unknown_names_are_refused_with_the_nearest_ones():
@@ -216,7 +269,8 @@ def test_cases_combine_named_sizes_elements_losses_and_modes():
 
 def test_by_default_all_sizes_are_met_and_quick_is_one_case_a_fault_and_mode():
     everything = cases(list(FAULTS.values()))
-    assert {c.size for c in everything} == {None, *SIZES}
+    assert {c.size for c in everything} == {None, 0.5, *SIZES}
+    assert max(c.elements for c in everything) == 1_000_000
     assert {c.extent for c in everything} == {"one", "some", "all"}
     assert {c.loss for c in everything if c.dtype == "float64"} == {"sum", "mean"}
     quick = cases(list(FAULTS.values()), quick=True)

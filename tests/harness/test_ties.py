@@ -3,7 +3,7 @@
 import pytest
 import torch
 from gradwitness.harness import check
-from gradwitness.harness.faults.fault import Fault, fault
+from gradwitness.harness.faults.fault import CLASSES, Fault, fault
 from gradwitness.harness.faults.planting import planted
 
 TIED = torch.tensor([[5.0, 5.0, 1.0], [5.0, 2.0, 5.0], [0.0, 1.0, 2.0]], dtype=torch.float64)
@@ -20,7 +20,7 @@ def shared_by(*weights: float) -> Fault:
         shares[2, 2] = 1.0
         return shares * g[0].unsqueeze(1)
 
-    return fault("shared", "masked or kinked branch", "amax", "amax", "AmaxBackward0", wrong, "other shares")
+    return fault("shared", CLASSES[0], "amax", "amax", "AmaxBackward0", wrong, "other shares")
 
 
 @pytest.mark.parametrize("weights", [(1.0, 0.0), (0.0, 1.0), (0.25, 0.75)])
@@ -40,7 +40,7 @@ def test_shares_that_do_not_add_up_to_one_are_a_mismatch_of_the_operation(weight
 def test_twice_a_share_is_found_among_more_ties_than_there_are_choices():
     x = torch.ones(3, 500, dtype=torch.float64)
     wrong = fault(
-        "twice", "masked or kinked branch", "amax", "amax", "AmaxBackward0", lambda n, g, r: r * 1.000001, "too much"
+        "twice", CLASSES[0], "amax", "amax", "AmaxBackward0", lambda n, g, r: r * 1.000001, "too much"
     )
     assert check(lambda x: x.amax(1), x).ok
     with planted(wrong):
