@@ -24,6 +24,7 @@ Disturbance = Callable[..., Any]  # as an Observer, with one more argument: whet
 # into an array that leaves the plan and is used again once nobody else holds it.
 FRESH, BUFFER, DONOR, RESULT = range(4)
 LEAST_BYTES = 2048  # smaller results are not worth a buffer: NumPy keeps small memory at hand itself
+KEPT_BYTES = 1 << 20  # buffers of a plan that is done with: more than this is given back by `release`
 ALIGNMENT = 64  # bytes; one cache line, and what the widest vector instructions like
 ONLY_OURS = 2  # references to an array that only the workspace holds: its list, and the argument of getrefcount
 
@@ -114,6 +115,11 @@ class Plan:
                     free.setdefault(self._buffers[buffer], []).append(buffer)
         leaving = sum(v.size * v.dtype.itemsize for at in self._layout if at is not None for b, v in [at] if b < 0)
         self.nbytes = sum(self._buffers) + leaving
+
+    def release(self) -> None:
+        """Give the memory of large buffers back; the next run takes some anew."""
+        if self.nbytes > KEPT_BYTES:
+            self._spare.clear()
 
     def forget_program(self) -> None:
         """Drop the source (with the arrays among its constants) from a plan that is kept for other constants."""

@@ -93,14 +93,8 @@ class Disturbed:
         """
         with np.errstate(all="ignore"):
             while self.samples < samples:
-                for total, y, infinite, r in zip(self._moved, self.exact, self._infinite, self._run(), strict=True):
-                    if y.dtype.kind in "fc" and y.size:
-                        d = np.asarray(np.subtract(r, y))
-                        d = np.abs(d) if d.dtype.kind == "c" else d
-                        if infinite is not None:
-                            d[infinite] = 0.0
-                        total.add(d)
-                self.samples += 1
+                self._add(self._run())
+            self.plan.release()
             found = []
             for q in self._moved:
                 s = q.root()
@@ -109,6 +103,17 @@ class Disturbed:
                     s[np.isnan(s)] = np.inf
                 found.append(s)
         return found
+
+    def _add(self, results: Sequence[Any]) -> None:
+        """Count one disturbed run. Its results are not held longer: the plan writes the next ones into their memory."""
+        for total, y, infinite, r in zip(self._moved, self.exact, self._infinite, results, strict=True):
+            if y.dtype.kind in "fc" and y.size:
+                d = np.asarray(np.subtract(r, y))
+                d = np.abs(d) if d.dtype.kind == "c" else d
+                if infinite is not None:
+                    d[infinite] = 0.0
+                total.add(d)
+        self.samples += 1
 
     def _run(self) -> list[Any]:
         noise, under = self._noise, self.under

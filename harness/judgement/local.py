@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -143,7 +144,7 @@ def _question(
         shape = recording.variables[v].value.shape
         same = seen.tracers[v].variable
         edges = [e for e, u in node.inputs if u in seen.tracers and seen.tracers[u].variable is same]
-        sent.append(sum((adjoint(node.sent, e, shape) for e in edges), np.zeros(shape)))
+        sent.append(functools.reduce(np.add, [adjoint(node.sent, e, shape) for e in edges]))
     # an adjoint is handed over in the dtype of its tensor: where a node mixes dtypes, the coarsest bounds what is right
     dtypes = [recording.variables[v].dtype for v in (*inputs, *[v for _, v in outputs])]
     dtype = str(max(dtypes, key=lambda d: torch.finfo(d).eps)).removeprefix("torch.")

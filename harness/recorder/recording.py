@@ -22,7 +22,7 @@ from .draws import Draws, may_draw, state_of
 from .geometry import Geometry, are_apart, positions
 from .nested import replaced, tensors_in
 from .preserving import Written
-from .values import to_numpy
+from .values import VIEWS, of_view, to_numpy
 
 _TORCH = os.path.dirname(torch.__file__) + os.sep
 _MODULES = os.path.join(_TORCH, "nn", "modules") + os.sep
@@ -281,11 +281,10 @@ class Recorder(TorchDispatchMode):
             if not isinstance(r, torch.Tensor) or id(r) in fresh:
                 outputs.append(fresh.get(id(r)))
             else:
-                # PyTorch detaches each result that it saves for the backward pass; these need no copy
-                same = func is torch.ops.aten.detach.default
-                outputs.append(
-                    self.variable(r, number, self.recording.variables[refs_args[0].index].value if same else None)
-                )
+                shared = None
+                if func in VIEWS:
+                    shared = of_view(func, args, self.recording.variables[refs_args[0].index].value)
+                outputs.append(self.variable(r, number, shared))
         hidden = [v for i, v in fresh.items() if v not in outputs]
         name = func._schema.name
         self.recording.calls.append(

@@ -36,3 +36,19 @@ def to_numpy(t: torch.Tensor, *, copy: bool = True) -> np.ndarray[Any, Any]:
     elif t.dtype != torch.bool:
         t = t.to("cpu", torch.int64)
     return np.array(t.cpu().numpy())
+
+
+# PyTorch detaches each result that it saves for the backward pass, and transposes each weight: these need no copy.
+VIEWS = frozenset((torch.ops.aten.detach.default, torch.ops.aten.t.default, torch.ops.aten.transpose.int))
+
+
+def of_view(func: Any, args: Any, value: np.ndarray[Any, Any]) -> np.ndarray[Any, Any] | None:
+    """The numbers of what a call of one of VIEWS gives of a tensor whose numbers are `value`, in the same memory.
+
+    None where they have to be copied.
+    """
+    if func is torch.ops.aten.detach.default:
+        return value
+    if args[0].is_complex():  # its parts lie along one more axis
+        return None
+    return value.T if func is torch.ops.aten.t.default else np.swapaxes(value, args[1], args[2])
