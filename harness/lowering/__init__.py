@@ -2,6 +2,7 @@
 
 from . import (
     activations,
+    backward_kernels,
     complex_functions,
     complex_numbers,
     complex_storage,
@@ -38,6 +39,7 @@ __all__ = [
     "CallSite",
     "NotCovered",
     "activations",
+    "backward_kernels",
     "complex_functions",
     "complex_numbers",
     "complex_storage",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,9 +19,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
 from .draws import Draws, may_draw, state_of
-from .geometry import Geometry, are_apart, positions
+from .geometry import are_apart, positions
 from .nested import replaced, tensors_in
 from .preserving import Written
+from .storages import flags_of, geometry_of, looks_otherwise, storage_of, whole_of, written_by
 from .values import VIEWS, of_view, to_numpy
 
 _TORCH = os.path.dirname(torch.__file__) + os.sep
@@ -156,16 +157,18 @@ class Recorder(TorchDispatchMode):
         """A new variable holding the present value of `t` (`value`, where it is known already)."""
         index = len(self.recording.variables)
         value = to_numpy(t) if value is None else value
-        self.recording.variables.append(Recorded(value, t.dtype, maker, geometry=_geometry(t)))
-        storage = _storage(t)
+        self.recording.variables.append(Recorded(value, t.dtype, maker, geometry=geometry_of(t)))
+        storage = storage_of(t)
         self._known[id(t)] = _Known(t, index, self._versions.get(storage, 0), storage)
         self._members.setdefault(storage, set()).add(id(t))
         return index
 
     def read(self, t: torch.Tensor) -> int:
         """The variable that `t` holds now; its autograd edge is noted."""
+        storage = storage_of(t)
         known = self._known.get(id(t))
-        storage = _storage(t)
+        if t.grad_fn is not None and (known is None or self._is_detached(known)):
+            known = self._saved(t, storage) or known
         if known is None:
             index = self.variable(t)
             if t.requires_grad and t.is_leaf:
@@ -175,7 +178,7 @@ class Recorder(TorchDispatchMode):
             self._known[id(t)] = _Known(t, index, self._versions.get(storage, 0), storage)
             self._members.setdefault(storage, set()).add(id(t))
         elif known.version != self._versions.get(storage, 0):
-            index = self._pseudo("storage::read", (Ref(self._flat[storage]), _geometry(t), *_flags(t)), t, _ALWAYS)
+            index = self._pseudo("storage::read", (Ref(self._flat[storage]), geometry_of(t), *flags_of(t)), t, _ALWAYS)
             self._known[id(t)] = _Known(t, index, self._versions[storage], storage)
         else:
             index = known.variable
@@ -183,6 +186,23 @@ class Recorder(TorchDispatchMode):
             node = t.grad_fn
             self.recording.edges[(id(t), 0) if node is None else (node, t.output_nr)] = index
         return index
+
+    def _is_detached(self, known: _Known) -> bool:
+        maker = self.recording.variables[known.variable].maker
+        return maker is not None and self.recording.calls[maker].name == "aten::detach"
+
+    def _saved(self, t: torch.Tensor, storage: int) -> _Known | None:
+        """What autograd saved comes back as another object, detached and given its node again: it is the result of that
+        node in the same storage.
+        """
+        for i in self._members.get(storage, ()):
+            k = self._known[i]
+            same = k.tensor.grad_fn is t.grad_fn and k.tensor.output_nr == t.output_nr and not self._is_detached(k)
+            if same and k.storage == storage and k.version == self._versions.get(storage, 0):
+                self._known[id(t)] = _Known(t, k.variable, k.version, storage)
+                self._members[storage].add(id(t))
+                return self._known[id(t)]
+        return None
 
     def note_edges(self) -> None:
         """The autograd edges of results that no later call read; views are left alone, whose node is made on demand."""
@@ -197,18 +217,18 @@ class Recorder(TorchDispatchMode):
         """A call of our own that moves data between a tensor and its flat storage; `seen` by autograd or not."""
         index = len(self.recording.variables)
         self.recording.variables.append(
-            Recorded(to_numpy(t), t.dtype, len(self.recording.calls), geometry=_geometry(t))
+            Recorded(to_numpy(t), t.dtype, len(self.recording.calls), geometry=geometry_of(t))
         )
         self.recording.calls.append(Call(name, "strided", None, args, {}, (index,), sequence, seen, ""))
         return index
 
     def _before_write(self, t: torch.Tensor, sequence: int) -> None:
         """Make sure that the flat storage under `t` is a variable, if anybody else looks at it."""
-        storage = _storage(t)
+        storage = storage_of(t)
         others = self._members.get(storage, set()) - {id(t)}
-        if storage in self._flat or not any(_looks_otherwise(self._known[i].tensor, t) for i in others):
+        if storage in self._flat or not any(looks_otherwise(self._known[i].tensor, t) for i in others):
             return
-        whole = _whole(t)
+        whole = whole_of(t)
         members = sorted(
             (self._known[i] for i in others | {id(t)} if i in self._known), key=lambda k: -k.tensor.numel()
         )
@@ -216,10 +236,10 @@ class Recorder(TorchDispatchMode):
         self.recording.variables.append(Recorded(to_numpy(whole), t.dtype, None))
         covered = np.zeros(whole.numel(), dtype=bool)
         for member in members:
-            place = positions(_geometry(member.tensor)).ravel()
+            place = positions(geometry_of(member.tensor)).ravel()
             same = member.tensor.dtype == t.dtype and self.recording.variables[member.variable].is_float
             if same and not covered[place].all():
-                arguments = (Ref(flat), Ref(member.variable), _geometry(member.tensor), *_flags(member.tensor))
+                arguments = (Ref(flat), Ref(member.variable), geometry_of(member.tensor), *flags_of(member.tensor))
                 flat = self._pseudo("storage::write", arguments, whole, sequence)
                 covered[place] = True
         unlike = [m for m in members if m.tensor.dtype != t.dtype and self.recording.variables[m.variable].is_float]
@@ -231,18 +251,18 @@ class Recorder(TorchDispatchMode):
 
     def _after_write(self, t: torch.Tensor, call: int, sequence: int) -> int:
         """Give `t` a new variable, and its storage too, if others look at it."""
-        storage = _storage(t)
+        storage = storage_of(t)
         index = len(self.recording.variables)
-        self.recording.variables.append(Recorded(to_numpy(t), t.dtype, call, geometry=_geometry(t)))
+        self.recording.variables.append(Recorded(to_numpy(t), t.dtype, call, geometry=geometry_of(t)))
         version = self._versions.get(storage, 0) + 1
-        geometry = _geometry(t)
+        geometry = geometry_of(t)
         others = [i for i in self._members.get(storage, set()) if i != id(t)]
-        twins = [i for i in others if not _looks_otherwise(self._known[i].tensor, t)]
+        twins = [i for i in others if not looks_otherwise(self._known[i].tensor, t)]
         for known in [self._known[i] for i in others]:
             if (
                 known.version == version - 1
                 and known.tensor.dtype == t.dtype
-                and are_apart(_geometry(known.tensor), geometry)
+                and are_apart(geometry_of(known.tensor), geometry)
             ):
                 known.version = version  # the write did not touch it
         self._versions[storage] = version
@@ -260,7 +280,7 @@ class Recorder(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         sequence = torch._C._autograd._get_sequence_nr() - 1
-        written = _written(func, args, kwargs)
+        written = written_by(func, args, kwargs)
         for t in written:
             self.read(t)
             self._before_write(t, sequence)
@@ -304,50 +324,10 @@ class Recorder(TorchDispatchMode):
             index = self._pseudo("data::write", (Ref(past.variable),), past.tensor, sequence, False)
             self._known[id(past.tensor)] = _Known(past.tensor, index, version, past.storage)
         for storage, index, t in self._pending:
-            arguments = (Ref(self._flat[storage]), Ref(index), _geometry(t), *_flags(t))
+            arguments = (Ref(self._flat[storage]), Ref(index), geometry_of(t), *flags_of(t))
             seen = torch.is_grad_enabled()
-            self._flat[storage] = self._pseudo("storage::write", arguments, _whole(t), sequence, seen)
+            self._flat[storage] = self._pseudo("storage::write", arguments, whole_of(t), sequence, seen)
         return result
-
-
-def _storage(t: torch.Tensor) -> int:
-    return t.untyped_storage()._cdata if t.layout == torch.strided else id(t)
-
-
-def _geometry(t: torch.Tensor) -> Geometry:
-    if t.layout != torch.strided:
-        return tuple(t.shape), (), 0
-    return tuple(t.shape), t.stride(), t.storage_offset()
-
-
-def _flags(t: torch.Tensor) -> tuple[bool, ...]:
-    """Whether a view shows the conjugate or the negative of what lies in storage; nothing where it shows neither."""
-    return (t.is_conj(), t.is_neg()) if t.is_conj() or t.is_neg() else ()
-
-
-def _looks_otherwise(a: torch.Tensor, b: torch.Tensor) -> bool:
-    """Whether two tensors of one storage show other places of it, or the same places otherwise."""
-    return _geometry(a) != _geometry(b) or a.dtype != b.dtype or _flags(a) != _flags(b)
-
-
-def _whole(t: torch.Tensor) -> torch.Tensor:
-    """The whole storage under `t` as one flat tensor of its dtype."""
-    size = t.untyped_storage().nbytes() // t.element_size()
-    whole = t.detach().as_strided((size,), (1,), 0)
-    return whole.conj() if whole.is_conj() else torch._neg_view(whole) if whole.is_neg() else whole
-
-
-def _written(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> list[torch.Tensor]:
-    """The tensors that the schema of `func` says it writes into."""
-    schema = func._schema
-    if not schema.is_mutable:
-        return []
-    found = []
-    for i, a in enumerate(schema.arguments):
-        if a.alias_info is not None and a.alias_info.is_write:
-            value = args[i] if i < len(args) else kwargs.get(a.name)
-            found += [t for t in tree_flatten(value)[0] if isinstance(t, torch.Tensor)]
-    return found
 
 
 def _where() -> str:
