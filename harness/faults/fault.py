@@ -52,6 +52,7 @@ class Fault:
 
     modes: mode strings in which it shows. sized: the wrong rule may also be approached in steps, `size` relative to
     each entry; otherwise it replaces the right one. source: a public report of this fault, where there is one.
+    accepted: why gradwitness may take it for right, where it does.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Fault:
     sized: bool = False
     source: str = ""
     through: str = ""
+    accepted: str = ""
 
     def __post_init__(self) -> None:
         assert self.fault_class in CLASSES, self

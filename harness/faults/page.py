@@ -10,6 +10,7 @@ from importlib.metadata import version
 import pandas as pd
 from rich.table import Table
 
+from .catalogue import catalogue
 from .scoreboard import CHECKS, HALF, MANY, SHARP, missed, shares
 
 BY_CLASS = ("fault_class", "size", "loss", "dtype")
@@ -84,9 +85,14 @@ def closing(frame: pd.DataFrame) -> list[str]:
             f"{len(without)} of them changed nothing and are not counted: {', '.join(without['fault'].unique())}"
         )
     for name, group in lost.groupby("fault", sort=False):
-        lines.append(
-            f"not detected by gradwitness: {name} ({len(group)} cases, {', '.join(group['gradwitness'].unique())})"
+        where = "; ".join(
+            f"{'the whole rule' if r['size'] == 'whole' else r['size'] + ' in ' + r['extent']}, "
+            f"{r['elements']:,} entries, {r['dtype']}, {r['gradwitness']}"
+            for _, r in group.iterrows()
         )
+        known = catalogue().get(str(name))
+        why = f": {known.accepted}" if known is not None and known.accepted else ""
+        lines.append(f"not detected by gradwitness: {name} ({where}){why}")
     return lines
 
 

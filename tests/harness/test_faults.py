@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -185,6 +186,19 @@ def test_the_sharp_cases_are_one_entry_of_each_sized_fault_and_the_halves_meet_b
     sharp = [c for c in found if c.size == 1e-6 and c.extent == "one"]
     assert {10, 100, 1000, 100_000, 1_000_000} <= {c.elements for c in sharp}
     assert {c.loss for c in found if c.size == 0.5 and c.elements == 100_000} == {"sum", "mean"}
+
+
+def test_the_readme_tells_the_figures_of_the_recorded_scoreboard():
+    root = Path(__file__).resolve().parents[2]
+    recorded = (root / "docs" / "scoreboard.md").read_text(encoding="utf-8")
+    section = (root / "README.md").read_text(encoding="utf-8").partition("## How good is it: the scoreboard")[2]
+    section = section.partition("\n## ")[0]
+    rows = re.findall(r"^\| (float\d\d, one entry .*?) \| (.*?) \| (.*?) \|$", recorded, flags=re.MULTILINE)
+    assert len(rows) == 3
+    for question, share, wanted in rows:
+        assert f"| {question} | {share} | {wanted} |" in section, question
+    counts = re.search(r"(\d+) cases of (\d+) faults", recorded)
+    assert counts is not None and counts.group(0) in " ".join(section.split())
 
 
 def test_unknown_names_are_refused_with_the_nearest_ones():
