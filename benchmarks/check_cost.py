@@ -27,7 +27,7 @@ from typing import Any  # noqa: E402
 
 import torch  # noqa: E402
 from gradwitness.harness import capture, check  # noqa: E402
-from gradwitness.harness.judgement import judging  # noqa: E402
+from gradwitness.harness.judgement import judgement_of_array, judging  # noqa: E402
 from gradwitness.harness.recorder.nodes import nodes_of, run_backward  # noqa: E402
 from torch import nn  # noqa: E402
 
@@ -36,9 +36,15 @@ FEWEST_ROUNDS = 5
 FEATURES, CLASSES = 64, 10  # digits of 8 × 8 pixels
 SMALL, LARGE = 69, 963  # widths of the two hidden layers: 10,015 and 1,000,567 parameters
 BATCHES = (32, 128)
-# The judge as users have it; with 4 disturbed runs of everything, as a screen has; with 32 of everything.
-JUDGES = {"check": (judging.SETTLED, judging.SCREENING, judging.SUSPECT), "screen": (-1.0, 4, float("inf"))}
-JUDGES["full"] = (-1.0, judging.SAMPLES, judging.SUSPECT)
+# The judge as users have it; a screen alone, 4 disturbed runs of everything; the full judge, 32 of everything.
+CONSTANTS = ((judging, "SETTLED"), (judging, "SCREENING"), (judging, "SUSPECT"), (judgement_of_array, "THRESHOLD"))
+USUAL = tuple(getattr(module, name) for module, name in CONSTANTS)
+NEVER = float("inf")
+JUDGES = {
+    "check": USUAL,
+    "screen": (-1.0, judging.SCREENING, NEVER, NEVER),
+    "full": (-1.0, judging.SAMPLES, *USUAL[2:]),
+}
 
 
 @dataclass
@@ -99,21 +105,20 @@ def gradcheck(t: Task, fast: bool) -> bool:
 @contextmanager
 def judge_of(name: str) -> Iterator[None]:
     """A judge out of JUDGES."""
-    names = ("SETTLED", "SCREENING", "SUSPECT")
     try:
-        for constant, value in zip(names, JUDGES[name], strict=True):
-            setattr(judging, constant, value)
+        for (module, constant), value in zip(CONSTANTS, JUDGES[name], strict=True):
+            setattr(module, constant, value)
         yield
     finally:
-        for constant, value in zip(names, JUDGES["check"], strict=True):
-            setattr(judging, constant, value)
+        for (module, constant), value in zip(CONSTANTS, USUAL, strict=True):
+            setattr(module, constant, value)
 
 
 def checked(t: Task, judge: str = "check") -> None:
-    """`check` of the loss; it has to agree, but where everything is measured with 4 disturbed runs and not again."""
+    """`check` of the loss; it has to agree."""
     with judge_of(judge):
         result = check(t.loss, t.inputs)
-    assert result.verdict == "agree" or judge == "screen", result.explain()
+    assert result.verdict == "agree", result.explain()
 
 
 def recorded(t: Task) -> None:
