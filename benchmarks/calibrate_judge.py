@@ -174,8 +174,8 @@ def document(total: Tally, arguments: argparse.Namespace, seconds: float) -> str
         f"program ({SCREENING} disturbed runs to screen, {SAMPLES} for what the screen suspects). Slack at the ends of "
         "a set of generalised derivatives: the threshold times the spread plus one rounding of the ends.",
         f"Programs: {kinds}, in blocks of {BLOCK} in the order {', '.join(KINDS)}; they take "
-        f"{', '.join(HALVES if half else SPINE)} in turn. Every {'one' if half else 'tenth'} is run again with one entry of what a random "
-        "autograd node sends "
+        f"{', '.join(HALVES if half else SPINE)} in turn. Every {'one' if half else 'tenth'} is run again with one "
+        "entry of what a random autograd node sends "
         "multiplied by 1 + fault; where that is one more choice at a kink, nothing is wrong and another place "
         "is drawn. An entry is well conditioned where it moves, by the exact rule, by at most so many of its unit "
         "roundoffs when each number that the node was given or had saved moves by one: "

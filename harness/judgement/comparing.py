@@ -209,13 +209,22 @@ def _coarsest(subject: Subject, recording: Recording, seen: Witnessed) -> str:
     return max(names, key=lambda d: PRECISION.index(real[d]) if real[d] in PRECISION else 0, default=subject.dtype)
 
 
+def works_in(subject: Subject, recording: Recording, seen: Witnessed, mode: str) -> str:
+    """The precision of the parts in which PyTorch works out a derivative in a mode other than R.
+
+    A tangent is worked out while the callable runs, and so under its autocast: the products in its rule are rounded to
+    that dtype, whatever they are handed.
+    """
+    held = _coarsest(subject, recording, seen)
+    held = REAL_PART.get(held, held)
+    under = recording.autocast if "F" in mode and recording.autocast in PRECISION else held
+    return max(held, under, key=lambda d: PRECISION.index(d) if d in PRECISION else 0)
+
+
 def _not_compared(
     subject: Subject, recording: Recording, seen: Witnessed, mode: str, wanted: list[int]
 ) -> tuple[str, str] | None:
     """What keeps a run from being compared in a mode other than R, by name, and why; None if nothing does."""
-    if REAL_PART.get(subject.dtype, subject.dtype) != "float64":
-        text = f"mode {mode} is compared in float64; convert the inputs with dtypes=('float64',)"
-        return f"mode {mode} in {subject.dtype}", text
     if seen.missing:
         return next(iter(seen.missing)), "; ".join(sorted(set(seen.missing.values())))
     if seen.cut and "F" in mode:
@@ -225,8 +234,10 @@ def _not_compared(
 
 
 def compare_forward_modes(subject: Subject, rows: Rows, mode: str) -> Found:
-    """Any other mode: PyTorch's answer for the whole callable against the witness's reading of its recorded run
-    (float64).
+    """Any other mode: PyTorch's answer for the whole callable against the witness's reading of its recorded run.
+
+    The directions are numbers of the leaves' own dtype. In a half precision, and under autocast, every step of the
+    witness's derivative is taken to be rounded in it, the sums too: a wide spread, that nothing right leaves.
     """
     start = time.perf_counter()
     # tangents flow through no_grad, which PyTorch documents; adjoints do not
@@ -257,7 +268,8 @@ def compare_forward_modes(subject: Subject, rows: Rows, mode: str) -> Found:
 
     def draw(likes: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         double = [torch.complex128 if x.is_complex() else torch.float64 for x in likes]
-        return [torch.randn(x.shape, generator=generator, dtype=d) for x, d in zip(likes, double, strict=True)]
+        drawn = [torch.randn(x.shape, generator=generator, dtype=d) for x, d in zip(likes, double, strict=True)]
+        return [d.to(x.dtype) for d, x in zip(drawn, likes, strict=True)]
 
     c = draw([recording.torch_outputs[i] for i in wanted])
     relied = [name for followed in seen.followed.values() for name in followed]
@@ -302,7 +314,7 @@ def compare_forward_modes(subject: Subject, rows: Rows, mode: str) -> Found:
         names = [subject.names[i] for i in used]
         got = [(answers[i], leaves[i]) for i in used]
         question.answers = [np.zeros(to_numpy(x).shape) if a is None else to_numpy(a) for a, x in got]
-    question.dtype = REAL_PART.get(held := _coarsest(subject, recording, seen), held)
+    question.dtype = works_in(subject, recording, seen, mode)
     question.input_is_nan = any(np.isnan(x).any() for x in numbers[0])
     question.outside_domain = any(np.isnan(recording.variables[recording.outputs[i]].value).any() for i in wanted)
     judged = judge(question)

@@ -23,7 +23,7 @@ from .geometry import are_apart, positions
 from .nested import replaced, tensors_in
 from .preserving import Written
 from .storages import flags_of, geometry_of, looks_otherwise, storage_of, whole_of, written_by
-from .values import VIEWS, of_view, to_numpy
+from .values import VIEWS, autocast_of, of_view, to_numpy
 
 _TORCH = os.path.dirname(torch.__file__) + os.sep
 _MODULES = os.path.join(_TORCH, "nn", "modules") + os.sep
@@ -102,6 +102,7 @@ class Recording:
     leaves: dict[int, torch.Tensor] = field(default_factory=dict)
     hooked: list[torch.Tensor] = field(default_factory=list)
     drawn: Draws = field(default_factory=Draws)
+    autocast: str | None = None  # the dtype that autocast had, where a part of the run was under it
     written: Written = field(default_factory=list)
     result: Any = None
     torch_outputs: list[torch.Tensor] = field(default_factory=list)
@@ -292,6 +293,7 @@ class Recorder(TorchDispatchMode):
             self.recording.drawn.note(func, kwargs, state, flat)
         if not written and not any(isinstance(r, torch.Tensor) for r in flat):
             return result
+        self.recording.autocast = self.recording.autocast or autocast_of(flat[0])
         number = len(self.recording.calls)
         self._pending: list[tuple[int, int, torch.Tensor]] = []
         self._aside: list[tuple[_Known, int]] = []

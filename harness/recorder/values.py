@@ -52,3 +52,10 @@ def of_view(func: Any, args: Any, value: np.ndarray[Any, Any]) -> np.ndarray[Any
     if args[0].is_complex():  # its parts lie along one more axis
         return None
     return value.T if func is torch.ops.aten.t.default else np.swapaxes(value, args[1], args[2])
+
+
+def autocast_of(result: Any) -> str | None:
+    """The dtype of the autocast that the call of a dispatch mode was made under, if any."""
+    kind = result.device.type if isinstance(result, torch.Tensor) else "cpu"
+    with torch._C._RestorePythonTLSSnapshot():  # below the caller's state: within the mode autocast is off
+        return str(torch.get_autocast_dtype(kind)).removeprefix("torch.") if torch.is_autocast_enabled(kind) else None

@@ -24,6 +24,7 @@ from ..judgement.comparing import (
     compare_reverse,
     cotangents,
     record,
+    works_in,
 )
 from ..judgement.conventions import follow, within
 from ..judgement.judging import REAL_PART, Judgement, Question, judge, worst
@@ -254,7 +255,7 @@ def _question(read: _Read, mode: str) -> tuple[Any, Question]:
         question = Question(plan, given, [], _dtype(read), lambda: side(True))
     else:
         question = reference(program, x, c, t, s, mode)
-        question.dtype = _dtype(read)
+        question.dtype = works_in(read.subject, read.recording, read.seen, mode)
     question.seed = read.subject.seed
     question.input_is_nan = any(np.isnan(a).any() for a in x)
     question.outside_domain = any(np.isnan(read.recording.variables[v].value).any() for v in read.outputs)
