@@ -17,17 +17,17 @@ from gradwitness.harness.runners import RUNNERS
 
 PAGE = Path(__file__).resolve().parent / "matrix.md"
 ALONE = "runs outside the matrix"
-HEAD = f"""# What the matrix finds
+HEAD = """# What the matrix finds
 
 <!-- Written by `python docs/write_matrix.py`. -->
 
 ## Reported wrong gradients that depend on how PyTorch runs
 
 Each is a public report about compiled or checkpointed code, transforms, memory layouts or precisions, rewritten as a
-small callable ([public_cases.py](../harness/evidence/public_cases.py)) and run by `check` in its own cell. `wrong`: wrong
-in torch 2.13.0; `right`: repaired by then; `convention`: documented behaviour. What is wrong must be found, as a
+small callable ([public_cases.py](../harness/evidence/public_cases.py)) and run by `check` in its own cell. `wrong`:
+wrong in torch 2.13.0; `right`: repaired by then; `convention`: documented behaviour. What is wrong must be found, as a
 `mismatch` or, where a right formula loses all its digits, as `inaccurate`; what is right or a convention must not be a
-`mismatch`. `eager` is the verdict of the same derivative by `torch.autograd`. This page: torch {{version}}.
+`mismatch`. `eager` is the verdict of the same derivative by `torch.autograd`. This page: torch {version}.
 
 | case | report | is | runner | mode | layout | dtype | verdict | culprit | eager |
 |---|---|---|---|---|---|---|---|---|---|
@@ -35,8 +35,8 @@ in torch 2.13.0; `right`: repaired by then; `convention`: documented behaviour. 
 SECOND = """
 ## Six modules by every runner in every mode
 
-In train mode, float64. `mismatch*` is a known issue of PyTorch ([findings](findings.md)); what is `unsupported` is one row
-of the frame, with the reason.
+In train mode, float64. `mismatch*` is a known issue of PyTorch ([findings](findings.md)); what is `unsupported` is one
+row of the frame, with the reason.
 """
 
 

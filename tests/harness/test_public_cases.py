@@ -35,7 +35,7 @@ def test_beside_a_runner_that_is_wrong_the_eager_run_is_not_accused(case):
     frame = case.checked(beside=(EAGER,)).frame
     eager = frame[frame["runner"] == EAGER]
     known = eager["known"].notna() & (eager["verdict"] == "mismatch")
-    straight = case.name == "dynamo-function-with-its-own-tangent"  # its rule is meant to be another than the derivative
+    straight = case.name == "dynamo-function-with-its-own-tangent"  # a rule meant to be another
     assert straight or set(eager["verdict"][~known]) <= {"agree"}
 
 
