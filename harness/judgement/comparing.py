@@ -28,7 +28,7 @@ from .culprits import culprit_of, rows_of_forms, rows_of_hooks, where_nan_starts
 from .judging import REAL_PART, Judgement, Question, judge, worst
 from .local import LocalVerdict, judge_node, judge_values
 from .looking_again import look_again
-from .modes import ask_torch, reference
+from .modes import ask_torch, direction, reference
 from .one_sided import hold_against_one_sided
 from .plans import started
 from .precisions import kept
@@ -267,9 +267,7 @@ def compare_forward_modes(subject: Subject, rows: Rows, mode: str) -> Found:
     generator = torch.Generator().manual_seed(subject.seed + 1)
 
     def draw(likes: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-        double = [torch.complex128 if x.is_complex() else torch.float64 for x in likes]
-        drawn = [torch.randn(x.shape, generator=generator, dtype=d) for x, d in zip(likes, double, strict=True)]
-        return [d.to(x.dtype) for d, x in zip(drawn, likes, strict=True)]
+        return [direction(x, generator) for x in likes]
 
     c = draw([recording.torch_outputs[i] for i in wanted])
     relied = [name for followed in seen.followed.values() for name in followed]

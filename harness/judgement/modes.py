@@ -83,6 +83,15 @@ def _copy(p: torch.Tensor) -> torch.Tensor:
     return p.detach().clone(memory_format=torch.preserve_format)
 
 
+def direction(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Random numbers of the form and dtype of `x`: standard normal ones, in a half precision ±[1, 2), since a factor
+    near 0 would hide what leaves its range on the way."""
+    drawn = torch.randn(x.shape, generator=generator, dtype=torch.complex128 if x.is_complex() else torch.float64)
+    if x.dtype in (torch.float16, torch.bfloat16):
+        drawn = torch.copysign(1.0 + drawn.abs().frac(), drawn)
+    return drawn.to(x.device, x.dtype)
+
+
 def _leaf(p: torch.Tensor) -> torch.Tensor:
     return _copy(p).requires_grad_()
 

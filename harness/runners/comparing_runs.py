@@ -28,7 +28,7 @@ from ..judgement.comparing import (
 )
 from ..judgement.conventions import follow, within
 from ..judgement.judging import REAL_PART, Judgement, Question, judge, worst
-from ..judgement.modes import reference
+from ..judgement.modes import direction, reference
 from ..judgement.one_sided import hold_against_one_sided
 from ..judgement.plans import started
 from ..judgement.precisions import kept
@@ -197,12 +197,7 @@ def _read(subject: Subject, mode: str, number: int) -> _Read:
     relied = [name for followed in seen.followed.values() for name in followed]
     generator = torch.Generator().manual_seed(subject.seed + 1 + number)
 
-    def direction(x: torch.Tensor) -> torch.Tensor:
-        double = torch.complex128 if x.is_complex() else torch.float64
-        drawn = torch.randn(x.shape, generator=generator, dtype=double)
-        return within(drawn, x.detach(), relied).to(x.device, x.dtype)
-
-    t, s = (tuple(direction(x) for x in subject.leaves) for _ in "ts")
+    t, s = (tuple(within(direction(x, generator), x.detach(), relied) for x in subject.leaves) for _ in "ts")
     return _Read(subject, recording, seen, wrt, c, t, s)
 
 
