@@ -254,11 +254,14 @@ def _step(leaf: torch.Tensor) -> float:
 
 
 def _run(subject: Subject, moves: dict[int, Any]) -> list[np.ndarray[Any, Any]] | None:
-    """The outputs after some leaves were moved; None where the callable raises there or returns something else."""
+    """The outputs after some leaves were moved; None where the callable raises there or returns something else.
+
+    A parameter moves to other storage: what was detached from it before the call stays where it is, as it was written.
+    """
     count = len(subject.inputs)
     inputs = list(subject.inputs)
     parameters = [(subject.parameters[i - count], m) for i, m in moves.items() if i >= count]
-    kept = [p.detach().clone() for p, _ in parameters]
+    kept = [p.data for p, _ in parameters]
     with random_state(), untouched(subject.module):
         for i, m in moves.items():
             if i < count:
@@ -266,13 +269,13 @@ def _run(subject: Subject, moves: dict[int, Any]) -> list[np.ndarray[Any, Any]] 
                 inputs[i] = (x.detach() + torch.as_tensor(m).to(x.dtype).to(x.device)).requires_grad_()
         try:
             for p, m in parameters:
-                p.data.add_(torch.as_tensor(m).to(p.dtype).to(p.device))
+                p.data = p.data + torch.as_tensor(m).to(p.dtype).to(p.device)
             outputs = [to_numpy(t) for t in tensors_in(subject.call(*inputs))]
         except Exception:  # the callable is asked away from its point, where it need not be defined
             return None
         finally:
             for (p, _), value in zip(parameters, kept, strict=True):
-                p.data.copy_(value)
+                p.data = value
     return outputs
 
 

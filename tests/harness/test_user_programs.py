@@ -85,3 +85,16 @@ def test_the_user_s_exception_has_no_mode_before_it_in_mode_r_and_has_one_elsewh
 
     assert "\n  KeyError: 'missing' (raised at" in check(raising, normal(3)).explain()
     assert "\n  mode F: KeyError" in check(raising, normal(3), modes=["F"]).explain()
+
+
+def test_what_was_detached_before_the_call_is_held_constant_as_it_was_written():
+    """A module called with its own state, of which one weight is the input: the others have no gradient, and no fault."""
+    model = nn.Linear(3, 2).double()
+    state, before = dict(model.state_dict()), model.weight.data_ptr()
+
+    def fn(weight):
+        return torch.func.functional_call(model, state | {"weight": weight}, (normal(4, 3),))
+
+    result = check(fn, model.weight.detach().clone())
+    assert result.verdict == "agree", result.explain()
+    assert model.weight.data_ptr() == before
