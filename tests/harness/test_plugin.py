@@ -245,7 +245,7 @@ def test_a_test_passes_exactly_where_the_check_is_ok(alone):
 def test_a_failure_shows_the_text_of_explain_and_no_frame_of_ours(alone):
     text = failure(alone.stdout, "test_wrong")
     assert re.search(r"GradientMismatch: mismatch: \d+ comparisons", text)
-    assert re.search(r"culprit: CubeBackward at \S+targets.py:\d+, entry \[2\]: PyTorch", text)
+    assert re.search(r"culprit: CubeBackward at \S+targets.py:\d+, entry \[\d\]: PyTorch", text)
     for name in FAILED - {"some_example_is_wrong"}:  # hypothesis adds the lines that its failing examples ran
         places = re.findall(r"^(\S+\.py):\d+: ", failure(alone.stdout, f"test_{name}"), re.MULTILINE)
         assert {*places} == {"test_it.py"}, places

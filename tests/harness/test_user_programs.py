@@ -88,7 +88,7 @@ def test_the_user_s_exception_has_no_mode_before_it_in_mode_r_and_has_one_elsewh
 
 
 def test_what_was_detached_before_the_call_is_held_constant_as_it_was_written():
-    """A module called with its own state, of which one weight is the input: the others have no gradient, and no fault."""
+    """A module called with its own state, of which one weight is the input: the others have no gradient."""
     model = nn.Linear(3, 2).double()
     state, before = dict(model.state_dict()), model.weight.data_ptr()
 
