@@ -16,6 +16,7 @@ from ...reference_engine.program import Program
 from ...reference_engine.reverse import reverse
 from ...reference_engine.simplify import simplify
 from ..errors import UsageError
+from ..recorder.copies import apart
 from .judging import Question
 from .plans import started
 
@@ -47,7 +48,7 @@ def ask_torch(
     Raises what PyTorch raises.
     """
     # copies: a write in place changes the tangent of what it writes into as well
-    primals, directions, seconds = (tuple(_copy(p) for p in tensors) for tensors in (x, t, s))
+    primals, directions, seconds = (tuple(apart(p) for p in tensors) for tensors in (x, t, s))
 
     def scalar(*a: torch.Tensor) -> torch.Tensor:
         return _pair(fn(*a), c)
@@ -79,10 +80,6 @@ def ask_torch(
     return list(torch.autograd.grad(_pair([g for g, _ in used], [v for _, v in used]), leaves, allow_unused=True))
 
 
-def _copy(p: torch.Tensor) -> torch.Tensor:
-    return p.detach().clone(memory_format=torch.preserve_format)
-
-
 def direction(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """Random numbers of the form and dtype of `x`: standard normal ones, in a half precision ±[1, 2), since a factor
     near 0 would hide what leaves its range on the way."""
@@ -93,7 +90,7 @@ def direction(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
 
 
 def _leaf(p: torch.Tensor) -> torch.Tensor:
-    return _copy(p).requires_grad_()
+    return apart(p).requires_grad_()
 
 
 def _pair(outputs: Sequence[torch.Tensor], weights: Sequence[torch.Tensor]) -> torch.Tensor:

@@ -30,6 +30,13 @@ def fresh(t: torch.Tensor) -> torch.Tensor:
     return t.detach().clone(memory_format=torch.preserve_format)
 
 
+def apart(t: torch.Tensor) -> torch.Tensor:
+    """A copy that a callable may write into, with the surroundings of `t` in memory where `leaf_of` keeps them."""
+    copy = leaf_of(t).detach()
+    shared = t.layout == torch.strided and copy.untyped_storage().data_ptr() == t.untyped_storage().data_ptr()
+    return fresh(t) if shared else copy
+
+
 def _is_dense(t: torch.Tensor) -> bool:
     """Whether strides visit every place exactly once, so that a copy with the same strides holds the same entries."""
     expected = 1

@@ -47,7 +47,7 @@ def of_view(func: Any, args: Any, value: np.ndarray[Any, Any]) -> np.ndarray[Any
 
     None where they have to be copied.
     """
-    if func is torch.ops.aten.detach.default:
+    if func is torch.ops.aten.detach.default or value.ndim == 0:
         return value
     if args[0].is_complex():  # its parts lie along one more axis
         return None
