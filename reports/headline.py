@@ -5,7 +5,7 @@ from typing import Any
 
 from . import formatting as fmt
 from .content import Report, finding_group
-from .views import modes, programs, settled
+from .views import modes, programs, settled, slack
 
 _TOLD_ABOVE = ("warning", "programs", "threshold")
 
@@ -75,6 +75,10 @@ def run_facts(report: Report) -> list[tuple[str, str]]:
             ]
             if len(report.frame) or not report.ulp
             else [("operations", fmt.count(len({row["call"] for row in report.ulp})))]
+        ),
+        (
+            "allowed / observed error, median",
+            ", ".join(f"{d} {fmt.score(x)}" for d, x in slack(report.frame, report.threshold).items()) or fmt.DASH,
         ),
         ("torch", torch_version(report) or fmt.DASH),
         ("seed", fmt.value(report.metadata.get("seed"))),

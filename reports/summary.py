@@ -3,7 +3,7 @@
 from typing import Any
 
 from .content import Report
-from .views import coverage_counts, programs, verdict_counts
+from .views import coverage_counts, programs, slack, verdict_counts
 
 FORMAT = 1
 """Version of summary.json; a reader refuses others."""
@@ -24,7 +24,7 @@ def summary(report: Report, digest: str) -> dict[str, Any]:
 
     `programs` is metadata's own figure, or else the number of distinct cases; `digest` is the SHA-256 of
     comparisons.parquet, by which a reader notices files of two different runs. Scripts and cases are not repeated
-    here: `repro` and `case` name their files.
+    here: `repro` and `case` name their files. `slack` is, by dtype, the median of allowed over observed error.
     """
     metadata = report.metadata
     known_count = metadata.get("programs")
@@ -33,6 +33,7 @@ def summary(report: Report, digest: str) -> dict[str, Any]:
         "programs": programs(report.frame) if known_count is None else known_count,
         "comparisons": len(report.frame),
         "verdicts": {item.verdict.name: item.count for item in verdict_counts(report.frame)},
+        "slack": slack(report.frame, report.threshold),
         "seconds": metadata.get("seconds"),
         "seed": metadata.get("seed"),
         "versions": metadata.get("versions") or {},

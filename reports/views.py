@@ -54,6 +54,19 @@ def settled(frame: pd.DataFrame) -> int:
     return int(frame["verdict"].isin(list(SETTLED)).sum())
 
 
+def slack(frame: pd.DataFrame, threshold: float | None) -> dict[str, float]:
+    """By dtype, the median of what is allowed over the error observed, `threshold` / z, of what agrees with an error.
+
+    A judge with much slack lets faults pass. Where z is an upper bound the slack is a lower one. Empty without a
+    threshold; a dtype without such comparisons is left out.
+    """
+    if threshold is None:
+        return {}
+    agreeing = frame[(frame["verdict"] == "agree") & (frame["z"] > 0)]
+    medians = (threshold / agreeing["z"]).groupby(agreeing["dtype"]).median()
+    return {str(dtype): float(median) for dtype, median in medians.items()}
+
+
 def programs(frame: pd.DataFrame) -> int:
     """Number of distinct cases; each holds one program."""
     return int(frame["case"].nunique())

@@ -261,10 +261,12 @@ def _result(unit: Unit, future: Any) -> UnitResult:
 
 
 def environment() -> dict[str, Any]:
-    """Versions, platform and threads, with a warning for a torch that the suite was not run against."""
+    """Versions, platform, threads and the threshold of the judge; a warning for a torch the suite was not run against."""
     from importlib.metadata import PackageNotFoundError, version
 
     import torch
+
+    from ..judgement.judging import THRESHOLD
 
     def found(name: str) -> str:
         try:
@@ -278,6 +280,7 @@ def environment() -> dict[str, Any]:
         | {"python": platform.python_version()},
         "platform": platform.platform(),
         "threads": torch.get_num_threads(),
+        "threshold": THRESHOLD,
     }
     text = untested(torch.__version__)
     if text:
@@ -302,9 +305,8 @@ def write(
 ) -> Path:
     """Write the report of a campaign into `out`."""
     from ...reports import write_report
-    from ..judgement.judging import THRESHOLD
 
-    metadata = {**campaign.metadata, "command": command, "threshold": THRESHOLD}
+    metadata = {**campaign.metadata, "command": command}
     return Path(
         write_report(
             campaign.frame,

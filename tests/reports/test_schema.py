@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from gradwitness.reports import COLUMNS, VERDICTS, ReportDataError, frame_from_rows, validate, worst
+from gradwitness.reports.views import slack
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -120,3 +121,11 @@ def test_complex_numbers_are_shown_by_the_part_that_differs_most(
     frame = frame_from_rows([row | {"torch_value": torch_value, "reference_value": reference}])
     assert frame["entry"].iloc[0] == "(0,)" + part
     np.testing.assert_array_equal(frame[["torch_value", "reference_value"]].iloc[0].to_numpy(dtype=float), pair)
+
+
+def test_slack_is_the_median_of_allowed_over_observed_of_what_agrees():
+    rows = [("float64", "agree", z) for z in (0.0, 2.0, 4.0, 8.0)]
+    rows += [("float32", "agree", 16.0), ("float64", "mismatch", 640.0)]
+    frame = frame_from_rows({"case": "c", "dtype": d, "verdict": v, "z": z} for d, v, z in rows)
+    assert slack(frame, 64.0) == {"float32": 4.0, "float64": 16.0}
+    assert slack(frame, None) == {}
