@@ -261,7 +261,7 @@ def _result(unit: Unit, future: Any) -> UnitResult:
 
 
 def environment() -> dict[str, Any]:
-    """Versions, platform, threads and the threshold of the judge; a warning for a torch the suite was not run against."""
+    """Versions, platform, threads and the threshold of the judge; a warning where the suite was not run on that torch."""
     from importlib.metadata import PackageNotFoundError, version
 
     import torch
