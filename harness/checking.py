@@ -12,7 +12,7 @@ import torch
 
 from ..reports.schema import frame_from_rows
 from .configuration import LEFT_OUT, in_effect
-from .errors import GradientMismatch, TheirsRaised, UnsupportedOperation, UsageError
+from .errors import GradientMismatch, NothingReturned, TheirsRaised, UnsupportedOperation, UsageError
 from .evidence.known import load, match
 from .evidence.own_issues import name_own
 from .judgement.alone import wrong_alone
@@ -117,6 +117,9 @@ def check(
                     try:
                         with random_state():
                             found = compare_with(runner, subject, rows, mode)
+                    except NothingReturned as error:
+                        rows.add(mode=mode, runner=runner, verdict="indeterminate", message=str(error), dtype=dtype)
+                        continue
                     except TheirsRaised as error:
                         exception, culprit = error.original, culprit or error.culprit
                         seconds = time.perf_counter() - start

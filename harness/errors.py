@@ -17,6 +17,10 @@ class UsageError(HarnessError, ValueError):
     """An argument, flag, file, mode or dtype that is not accepted."""
 
 
+class NothingReturned(UsageError):
+    """A callable returned no floating tensor, so that there is nothing to differentiate."""
+
+
 class CaseError(HarnessError, ValueError):
     """A `case.json` that cannot be read or does not hold a case."""
 

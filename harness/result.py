@@ -162,7 +162,8 @@ class CheckResult:
 def _place(row: Any) -> str:
     """What was compared, in words: a gradient or output of the whole callable, or an operation with its line."""
     if row["program"] == "whole":
-        return f"the whole callable, {row['wrt']}" if row["wrt"] else "the whole callable"
+        wrt = row["wrt"] if isinstance(row["wrt"], str) else ""
+    return f"the whole callable, {wrt}" if wrt else "the whole callable"
     return f"{row['op'] if row['source'] != 'user' else row['program']} at {row['wrt']}".replace(" at , ", ", ")
 
 

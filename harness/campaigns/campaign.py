@@ -261,7 +261,7 @@ def _result(unit: Unit, future: Any) -> UnitResult:
 
 
 def environment() -> dict[str, Any]:
-    """Versions, platform, threads and the threshold of the judge; a warning where the suite was not run on that torch."""
+    """Versions, platform, threads, the threshold; a warning for a torch that the suite was not run against."""
     from importlib.metadata import PackageNotFoundError, version
 
     import torch

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from ..errors import TheirsRaised, UsageError
+from ..errors import NothingReturned, TheirsRaised
 from ..recorder.preserving import random_state, untouched
 from ..recorder.recording import Recording, capture
 from ..recorder.witnessing import Witnessed, witness
@@ -58,7 +58,7 @@ def record(subject: Subject, *, cut_no_grad: bool = True) -> tuple[Recording, Wi
         return record(subject, cut_no_grad=cut_no_grad)
     outputs = [t for t in recording.torch_outputs if t.is_floating_point() or t.is_complex()]
     if not outputs:
-        raise UsageError(
+        raise NothingReturned(
             f"check: the callable returned {_returned(recording)} without a floating tensor; accepted are "
             f"tensors, alone or nested in tuples, lists, dictionaries. Return the loss or the outputs."
         )

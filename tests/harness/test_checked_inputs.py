@@ -103,9 +103,10 @@ def test_empty_tensors_and_integers_among_the_results_are_taken():
     assert check(lambda a: (a.sin(), a.argmax(), a > 0), normal(3)).verdict == "agree"
 
 
-def test_only_integers_as_a_result_are_refused_with_their_dtype():
-    with pytest.raises(UsageError, match="returned Tensor of int64 without a floating tensor"):
-        check(lambda a: a.argmax(), normal(3))
+def test_only_integers_as_a_result_are_a_row_that_is_not_ok_and_says_their_dtype():
+    result = check(lambda a: a.argmax(), normal(3), modes=("R", "F"))
+    assert (result.verdict, result.ok, len(result.frame)) == ("indeterminate", False, 2)
+    assert "returned Tensor of int64 without a floating tensor" in result.explain()
 
 
 def test_meta_tensors_are_refused_by_name():

@@ -218,8 +218,10 @@ def test_an_argument_that_is_not_accepted_is_refused_with_what_is(arguments, sen
 def test_nothing_to_differentiate_and_no_tensor_returned_are_said():
     with pytest.raises(UsageError, match="nothing to differentiate"):
         check(lambda i: i, torch.tensor([1, 2]))
-    with pytest.raises(UsageError, match="without a floating tensor"):
-        check(lambda x: 3.0, normal(2))
+    result = check(lambda x: 3.0, normal(2))
+    assert result.verdict == "indeterminate" and "returned float without a floating tensor" in result.explain()
+    with pytest.raises(GradientMismatch, match="without a floating tensor"):
+        assert_gradients(lambda x: None, normal(2))
 
 
 def test_a_wrong_value_of_a_call_is_found_as_well():
