@@ -163,7 +163,7 @@ def _place(row: Any) -> str:
     """What was compared, in words: a gradient or output of the whole callable, or an operation with its line."""
     if row["program"] == "whole":
         wrt = row["wrt"] if isinstance(row["wrt"], str) else ""
-    return f"the whole callable, {wrt}" if wrt else "the whole callable"
+        return f"the whole callable, {wrt}" if wrt else "the whole callable"
     return f"{row['op'] if row['source'] != 'user' else row['program']} at {row['wrt']}".replace(" at , ", ", ")
 
 
