@@ -67,8 +67,8 @@ def made(name: str) -> tuple[nn.Module, torch.Tensor]:
 
 
 def unexplained(frame: Any) -> list[str]:
-    """Cells of a frame, as "runner mode", that neither agree, nor are one unsupported row with its reason, nor are
-    wrong in a way that is a known issue of PyTorch.
+    """Cells of a frame, as "runner mode" with what was said, that neither agree, nor are one unsupported row with its
+    reason, nor are wrong in a way that is a known issue of PyTorch.
     """
     found = []
     for (runner, mode), rows in frame.groupby(["runner", "mode"], sort=False):
@@ -76,5 +76,6 @@ def unexplained(frame: Any) -> list[str]:
         one = len(rows) == 1 and verdicts == {"unsupported"} and bool(rows["message"].iloc[0])
         wrong = rows[~rows["verdict"].isin(["agree", "convention"])]
         if not one and not wrong["known"].notna().all():
-            found.append(f"{runner} {mode}: {', '.join(sorted(verdicts))}")
+            said = "; ".join(dict.fromkeys(str(m) for m in wrong["message"] if isinstance(m, str) and m))
+            found.append(f"{runner} {mode}: {', '.join(sorted(verdicts))} ({said})")
     return found
