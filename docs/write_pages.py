@@ -1,4 +1,5 @@
-"""Writes the two pages that are read off the code: findings.md from the known issues, files.md from the first lines.
+"""Writes the pages that are read off the code: findings.md and to_file.md from the known issues, files.md from the
+first lines of the modules.
 
 python docs/write_pages.py
 """
@@ -6,10 +7,15 @@ python docs/write_pages.py
 from __future__ import annotations
 
 import ast
-import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+import contextlib
+import functools
+import io
+import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+
+from gradwitness.harness.evidence.known import KnownIssue, load
+from gradwitness.harness.evidence.short_scripts import short_script
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -48,24 +54,23 @@ FOLDERS = (
 )
 
 
-def group_of(issue: Mapping[str, Any]) -> int:
+def group_of(issue: KnownIssue) -> int:
     """Index into GROUPS. No modes means all of them; the mode "R" alone is what training uses."""
-    if issue.get("verdicts", ["mismatch"]) == ["raised"]:
+    if issue.verdicts == ("raised",):
         return 2
-    return 0 if not issue.get("modes") or "R" in issue["modes"] else 1
+    return 0 if not issue.modes or "R" in issue.modes else 1
 
 
-def operations_of(issue: Mapping[str, Any]) -> list[str]:
+def operations_of(issue: KnownIssue) -> list[str]:
     """Names of an issue's operations as they are called in Python, each once; ATen names where there are no others."""
-    called = [o for o in issue["operations"] if not o.startswith("aten::")] or issue["operations"]
+    called = [o for o in issue.operations if not o.startswith("aten::")] or issue.operations
     bare = [o.removeprefix("torch.").removeprefix("nn.functional.").removesuffix("*") for o in called]
     return list(dict.fromkeys(o.removesuffix(".") for o in bare))
 
 
-def modes_of(issue: Mapping[str, Any]) -> str:
+def modes_of(issue: KnownIssue) -> str:
     """The modes, and the dtypes and runners where the issue is narrowed to some."""
-    narrowed = [*issue.get("dtypes", ()), *issue.get("runners", ())]
-    return ", ".join([" ".join(issue.get("modes", ())) or "all", *narrowed])
+    return ", ".join([" ".join(issue.modes) or "all", *issue.dtypes, *issue.runners])
 
 
 def link(reference: str) -> str:
@@ -74,51 +79,91 @@ def link(reference: str) -> str:
     return f"[{reference}](https://github.com/{place}/issues/{number})" if number.isdigit() else reference
 
 
-def call(proof: Mapping[str, Any]) -> str:
-    """The smallest call of an issue in one sentence."""
-    named = [f"{name} = {value}" for name, value in zip("xyzw", proof["inputs"], strict=False)]
-    given = [f"{key} = {proof[key]}" for key in ("c", "t", "s") if key in proof]
-    asked = f"mode {proof['mode']}" if proof["mode"] else "the value itself"
-    asked += f" under the runner `{proof['runner']}`" if proof.get("runner") else ""
-    named += [f"{name} = `{text}`" for name, text in proof.get("define", {}).items()]
-    place = [f"entry {proof['entry']}"] if proof.get("entry") else []
-    place += [f"of answer {proof['answer']}"] if proof.get("answer") else []
-    dtype = [proof["dtype"]] if proof.get("dtype", "float64") != "float64" else []
-    right = f"right is `{proof['right']}`" if proof.get("right") else f"raises “{proof.get('raises', '')}”"
-    return f"`{proof['call']}` at {', '.join([*named, *dtype])}; {', '.join([asked, *given, *place])}: {right}."
+@functools.cache
+def printed(script: str) -> str:
+    """What a script prints with this torch, or what it raises."""
+    said = io.StringIO()
+    with warnings.catch_warnings(), contextlib.redirect_stdout(said):
+        warnings.simplefilter("ignore")
+        try:
+            exec(compile(script, "<script>", "exec"), {"__name__": "__main__"})  # the text is our own
+        except Exception as error:
+            return f"{type(error).__name__}: {error}".strip().splitlines()[0]
+    return said.getvalue().strip()
 
 
-def findings(issues: Sequence[Mapping[str, Any]]) -> str:
+def known(versions: Sequence[str]) -> str:
+    """Versions of torch in words."""
+    return " and ".join(versions)
+
+
+def findings(issues: Sequence[KnownIssue]) -> str:
     """The page of known issues: a table for each group, then one section an issue."""
-    versions = ", ".join(sorted({v for issue in issues for v in issue.get("seen", ())}))
+    versions = {v for issue in issues for v in issue.seen}
+    unfiled = sum(not issue.issue for issue in issues)
     lines = [
         "# What it found in PyTorch",
         "",
         ORIGIN.format(source="harness/known_issues.toml"),
         "",
-        f"{len(issues)} known issues, seen in torch {versions} on the CPU. Each has a closed form or an argument that "
-        "says what is right, and the smallest call that shows it: directions and cotangents are ones where none are "
-        "given, and right values are closed forms. [Modes](../README.md#modes-how-pytorch-is-asked) are written "
-        "outermost first. `tests/harness/test_known_issues.py` asks both torch and the witness for each, so a repair "
-        "in PyTorch is noticed.",
+        f"{len(issues)} known issues, seen in torch {known(sorted(versions))} on the CPU. Each has a closed form or an "
+        "argument that says what is right, a script that imports torch alone and prints both numbers, and what to do "
+        "until it is repaired. [Modes](../README.md#modes-how-pytorch-is-asked) are written outermost first. "
+        "`tests/harness/test_known_issues.py` asks torch and the witness for each, runs each script, and sees that "
+        "torch gives the right number when it is asked as the last column says; so a repair in PyTorch is noticed. "
+        f"No public issue is known for {unfiled} of them: [texts ready to be filed](to_file.md).",
     ]
     details: list[str] = []
     for number, (title, meaning) in enumerate(GROUPS):
         members = [issue for issue in issues if group_of(issue) == number]
         if not members:
             continue
-        lines += ["", f"## {title}", "", meaning, "", "| operation | modes | when | issue |", "|---|---|---|---|"]
+        lines += ["", f"## {title}", "", meaning, ""]
+        lines += ["| operation | modes | when | script | public issue | instead |", "|---|---|---|---|---|---|"]
         for issue in members:
             names = ", ".join(f"`{o}`" for o in operations_of(issue))
-            condition = issue["condition"].replace("|", "\\|")
-            lines.append(f"| {names} | {modes_of(issue)} | {condition} | [{issue['id']}](#{issue['id']}) |")
+            cells = [names, modes_of(issue), issue.condition, f"[{issue.id}](#{issue.id})"]
+            cells += [link(issue.issue) or "none known", issue.instead]
+            lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
         for issue in members:
-            details += ["", f"### {issue['id']}", ""]
-            details.append(f"Why: {issue['reason']}.".replace("|", "\\|"))
-            if "proof" in issue:
-                details += ["", f"Smallest call: {call(issue['proof'])}"]
-            details += ["", f"Public issue: {link(issue.get('issue', '')) or 'none known'}."]
-    return "\n".join([*lines, "", "## The arguments", *details, ""])
+            details += ["", f"### {issue.id}", "", f"Why: {issue.reason}.", ""]
+            if issue.proof is not None:
+                details += ["```python", short_script(issue.proof).rstrip(), "```", ""]
+            details += [f"Instead: {issue.instead}. Seen in torch {known(issue.seen)}. Public issue: "]
+            details[-1] += f"{link(issue.issue) or 'none known'}."
+    return "\n".join([*lines, "", "## The scripts", *details, ""])
+
+
+def title_of(issue: KnownIssue) -> str:
+    """The headline of a report upstream: operation, what is wrong, how it is asked, when."""
+    what = {"nan": "NaN", "nan or 0": "NaN or 0"}.get(issue.answer, "wrong number")
+    what = "no derivative" if group_of(issue) == 2 else what
+    asked = {"": "value", "R": "backward", "F": "forward-mode derivative"}.get(issue.proof.mode if issue.proof else "R")
+    asked = asked or f"second derivative ({issue.proof.mode if issue.proof else ''})"
+    return f"{operations_of(issue)[0]}: {what} in the {asked}; {issue.condition}"
+
+
+def to_file(issues: Sequence[KnownIssue]) -> str:
+    """A report ready to be filed upstream for each issue of which no public one is known."""
+    lines = [
+        "# Ready to be filed",
+        "",
+        ORIGIN.format(source="harness/known_issues.toml"),
+        "",
+        "No public issue is known for what follows. Each section is the text of one: look once more whether it was "
+        "filed since, run the script on the newest torch, and paste. In a mode string R is reverse and F forward, "
+        "outermost first: FR is `torch.func.jvp` of `torch.func.grad`.",
+    ]
+    for issue in issues:
+        if issue.issue or issue.proof is None:
+            continue
+        script = short_script(issue.proof)
+        lines += ["", f"## {title_of(issue)}", "", f"{issue.reason[0].upper()}{issue.reason[1:]}.", ""]
+        lines += ["```python", script.rstrip(), "```", "", "prints", "", "```text", printed(script), "```", ""]
+        lines += [f"Concerns: {', '.join(f'`{o}`' for o in operations_of(issue))}; modes {modes_of(issue)}.", ""]
+        lines += [f"Until it is repaired: {issue.instead}.", ""]
+        lines += [f"Versions: torch {known(issue.seen)}, CPU, Linux x86-64. Found by gradwitness (`{issue.id}`)."]
+    return "\n".join([*lines, ""])
 
 
 def first_sentence(path: Path) -> str:
@@ -143,9 +188,13 @@ def files() -> str:
 
 
 def pages() -> dict[Path, str]:
-    """The path and the text of both pages."""
-    source = (ROOT / "harness" / "known_issues.toml").read_text(encoding="utf-8")
-    return {DOCS / "findings.md": findings(tomllib.loads(source)["issue"]), DOCS / "files.md": files()}
+    """The path and the text of each page."""
+    issues = load()
+    return {
+        DOCS / "findings.md": findings(issues),
+        DOCS / "to_file.md": to_file(issues),
+        DOCS / "files.md": files(),
+    }
 
 
 if __name__ == "__main__":

@@ -15,7 +15,10 @@ from typing import Any
 from ..errors import UsageError
 from .proofs import Proof
 
-FIELDS = set("id operations modes runners dtypes verdicts answer together condition reason issue seen proof".split())
+FIELDS = set(
+    "id operations modes runners dtypes verdicts answer together condition reason issue seen instead".split()
+    + ["proof", "workaround"]
+)
 
 CUSTOM = "torch.autograd.Function"
 
@@ -31,7 +34,7 @@ class KnownIssue:
     condition: when it shows, in words. reason: the closed form or argument that says what is right. issue: the public
     issue, or "".
     seen: versions of torch in which it was seen. proof: the smallest call that shows it, with the right value in closed
-    form.
+    form. instead: what to do until it is repaired, in words; workaround: the proof's question, asked so.
     """
 
     id: str
@@ -46,7 +49,9 @@ class KnownIssue:
     answer: str = ""
     together: tuple[str, ...] = ()
     seen: tuple[str, ...] = ()
+    instead: str = ""
     proof: Proof | None = None
+    workaround: Proof | None = None
 
     def covers(
         self,
@@ -113,6 +118,11 @@ def _read(source: Any) -> tuple[KnownIssue, ...]:
         fields = {k: tuple(v) if isinstance(v, list) else v for k, v in {"modes": [], **entry}.items()}
         if "proof" in entry:
             fields["proof"] = Proof.of(entry["proof"], entry["id"])
+        if "workaround" in entry:
+            asked = {**entry.get("proof", {}), **entry["workaround"]}
+            if "right" in entry["workaround"]:
+                asked.pop("raises", None)
+            fields["workaround"] = Proof.of(asked, f"the workaround of {entry['id']}")
         found.append(KnownIssue(**fields))
     names = [k.id for k in found]
     if len(set(names)) != len(names):

@@ -5,6 +5,7 @@ The right value is a closed form, evaluated by mpmath at 50 digits. A repair in 
 
 import functools
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from gradwitness.harness.errors import UsageError
 from gradwitness.harness.evidence.known import load
 from gradwitness.harness.evidence.proofs import Proof
+from gradwitness.harness.evidence.short_scripts import short_script
 from gradwitness.harness.judgement.modes import reference
 from gradwitness.harness.judgement.one_sided import WRONG_SUM, wrong_sums
 from gradwitness.harness.recorder.recording import capture, to_numpy
@@ -120,6 +122,31 @@ def test_every_entry_has_a_proof_and_the_proof_is_asked_in_a_mode_the_entry_cove
     assert len({k.operations for k in ISSUES}) >= 12
     for k in ISSUES:
         assert not k.modes or k.proof.mode in k.modes, k.id
+
+
+@pytest.mark.parametrize("issue", named([k for k in ISSUES if k.workaround is not None]))
+def test_torch_gives_the_right_number_when_it_is_asked_as_the_entry_advises(issue):
+    value = issue.workaround.torch_value()
+    assert issue.workaround.holds(value), f"{issue.id}: {value}, right is {issue.workaround.right_value()}"
+
+
+def test_every_entry_says_what_to_do_instead():
+    assert [k.id for k in ISSUES if not k.instead] == []
+    unchecked = {k.id for k in ISSUES if k.workaround is None}
+    assert unchecked <= {"logcumsumexp-forward-of-nothing", "ctc-second-order-not-implemented"}
+
+
+@pytest.mark.parametrize("issue", named(ISSUES))
+def test_the_script_on_the_page_of_findings_prints_both_numbers(issue, capsys):
+    text = compile(short_script(issue.proof), issue.id, "exec")
+    if issue.proof.raises:
+        with pytest.raises(Exception, match=issue.proof.raises):
+            exec(text, {})
+        return
+    exec(text, {})
+    found = re.fullmatch(r"torch: (\S+) right: (\S+)\n", capsys.readouterr().out)
+    assert found and not issue.proof.holds(float(found[1]))
+    assert float(found[2]) == issue.proof.right_value()
 
 
 @pytest.mark.parametrize(
