@@ -249,6 +249,7 @@ def _name_known(rows: Rows) -> None:
     for r in rows.rows:
         if r["verdict"] in ("mismatch", "raised", "inaccurate"):
             names = (str(r.get("culprit") or ""), str(r["program"]))
-            issue = match(issues, names, r["mode"], r["runner"], r.get("dtype", ""), r["verdict"], r.get("torch_value"))
+            given = names, r["mode"], r["runner"], r.get("dtype", ""), r["verdict"], r.get("torch_value")
+            issue = match(issues, *given, note=r.get("message") or "")
             if issue is not None:
                 r["known"] = issue.reference

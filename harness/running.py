@@ -261,6 +261,7 @@ def replay_case(path: Path) -> int:
         worst.get("dtype", "float64"),
         worst["verdict"],
         worst.get("torch_value"),
+        note=worst.get("message") or "",
     )
     print(f"{worst['verdict']}: {', '.join(names)} in mode {mode}")
     if "torch_value" in worst:

@@ -59,7 +59,8 @@ def grouped(candidates: Iterable[Candidate], issues: Sequence[KnownIssue]) -> li
     groups: dict[Any, Candidate] = {}
     covering: dict[int, KnownIssue | None] = {}
     for c in candidates:
-        issue = match(issues, (c.culprit, c.op, c.kind), c.mode, c.runner, c.dtype, c.verdict, c.torch_value)
+        given = (c.culprit, c.op, c.kind), c.mode, c.runner, c.dtype, c.verdict, c.torch_value
+        issue = match(issues, *given, note=c.note)
         covering[id(c)] = issue
         best = groups.get((c.group, issue is None))
         if best is None or c.size < best.size:

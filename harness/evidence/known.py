@@ -16,7 +16,7 @@ from ..errors import UsageError
 from .proofs import Proof
 
 FIELDS = set(
-    "id operations modes runners dtypes verdicts answer together condition reason issue seen instead".split()
+    "id operations modes runners dtypes verdicts answer says together condition reason issue seen instead".split()
     + ["proof", "workaround"]
 )
 
@@ -29,10 +29,10 @@ class KnownIssue:
 
     operations: patterns over ATen operations or op names ("aten::native_layer_norm*"). modes, runners, dtypes: where
     it shows (empty: everywhere). answer: "nan" where torch's number is NaN or infinite, "nan or 0" where it may be 0
-    too: no other is covered. together: patterns all of which must be among what the run called; a fault of a runner has
-    no operation of its own, and is known by these. "|" parts alternatives; CUSTOM stands for any autograd.Function.
-    condition: when it shows, in words. reason: the closed form or argument that says what is right. issue: the public
-    issue, or "".
+    too: no other is covered. says: a part of what the finding must say of itself. together: patterns all of which must
+    be among what the run called; a fault of a runner has no operation of its own, and is known by these. "|" parts
+    alternatives; CUSTOM stands for any autograd.Function. condition: when it shows, in words. reason: the closed form
+    or argument that says what is right. issue: the public issue, or "".
     seen: versions of torch in which it was seen. proof: the smallest call that shows it, with the right value in closed
     form. instead: what to do until it is repaired, in words; workaround: the proof's question, asked so.
     """
@@ -47,6 +47,7 @@ class KnownIssue:
     dtypes: tuple[str, ...] = ()
     verdicts: tuple[str, ...] = ("mismatch",)
     answer: str = ""
+    says: str = ""
     together: tuple[str, ...] = ()
     seen: tuple[str, ...] = ()
     instead: str = ""
@@ -62,13 +63,15 @@ class KnownIssue:
         verdict: str,
         torch_value: float | None = None,
         ran: Collection[str] = (),
+        note: str = "",
     ) -> bool:
         """Whether a finding with these properties is this issue. `operations`: any of its names (culprit, op).
-        torch_value: torch's number, None where it is not known. ran: all that the run called.
+        torch_value: torch's number, None where it is not known. ran: all that the run called. note: what it says.
         """
         return (
             verdict in self.verdicts
             and (not self.answer or torch_value is None or _answered(self.answer, torch_value))
+            and self.says in note
             and (not self.modes or mode in self.modes)
             and (not self.runners or runner in self.runners)
             and (not self.dtypes or dtype in self.dtypes)
@@ -141,10 +144,11 @@ def match(
     verdict: str,
     torch_value: float | None = None,
     ran: Collection[str] = (),
+    note: str = "",
 ) -> KnownIssue | None:
     """The first issue that covers a finding, or None."""
     names = list(operations)
-    return next((k for k in issues if k.covers(names, mode, runner, dtype, verdict, torch_value, ran)), None)
+    return next((k for k in issues if k.covers(names, mode, runner, dtype, verdict, torch_value, ran, note)), None)
 
 
 def repaired(issues: Sequence[KnownIssue]) -> list[str]:

@@ -122,8 +122,7 @@ FAULTS = (
         source="pytorch/pytorch#36493"),
     fault("grid-sample-border", "convention differs between modes", "grid_sampler_2d", "image sampled at its border",
         "GridSampler2DBackward0", _border, "the slope beyond the last pixel is that to 0", edge=1,
-        source="pytorch/pytorch#23925",
-        accepted="disturbed runs cross the border, so the spread measured there is as wide as the jump of the slope"),
+        source="pytorch/pytorch#23925"),
     fault("embedding-by-another-frequency", "duplicate indices", "embedding", "embedding by frequency",
         "EmbeddingBackward0", _other_frequency, "a row is divided by how often another one is met",
         source="pytorch/pytorch#190063"),
@@ -144,6 +143,5 @@ FAULTS = (
         "a permuted incoming gradient is read as if contiguous", source="pytorch/pytorch#32705"),
     fault("leaky-relu-of-nan", "vector body differs from scalar tail", "leaky_relu", "leaky_relu of NaN",
         "LeakyReluBackward0", _nan_body_and_tail, "at NaN the body of the loop sends 0 and its tail g",
-        source="pytorch/pytorch#195075",
-        accepted="at a NaN input any gradient is accepted"),
+        source="pytorch/pytorch#195075"),
 )  # fmt: skip

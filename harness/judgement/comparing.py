@@ -150,7 +150,8 @@ def _globally(
         answers.append(np.zeros(recording.variables[v].value.shape) if g is None else to_numpy(g, copy=False))
     nan = any(np.isnan(recording.variables[v].value).any() for v in used)
     undefined = any(np.isnan(recording.variables[v].value).any() for v, _ in outputs)
-    question = Question(plan, given, answers, dtype, lossy, nan, subject.seed, undefined)
+    scales = range(len(used), len(inputs))
+    question = Question(plan, given, answers, dtype, lossy, nan, subject.seed, undefined, scales=scales)
     judged = judge(question)
     if not seen.followed:
         t = _draw([recording.variables[v].value.shape for v in used], subject.seed)
@@ -240,8 +241,7 @@ def compare_forward_modes(subject: Subject, rows: Rows, mode: str) -> Found:
     witness's derivative is taken to be rounded in it, the sums too: a wide spread, that nothing right leaves.
     """
     start = time.perf_counter()
-    # tangents flow through no_grad, which PyTorch documents; adjoints do not
-    recording, seen, wrt = record(subject, cut_no_grad="R" in mode)
+    recording, seen, wrt = record(subject, mode)
     found = Found(recording=recording, seen=seen, unsupported=seen.missing)
     order = len(mode)
     wanted = [i for i, t in enumerate(recording.torch_outputs) if t.is_floating_point() or t.is_complex()]

@@ -67,7 +67,8 @@ class Question:
     lossy: gives (plan, given) of the same quantity by the declared rules that lose digits, when it is needed.
     outside_domain: the function itself has no number somewhere (log of -1), so that NaN in both is agreement. nested:
     a derivative of a derivative, whose contributions PyTorch adds in an order of its own: terms that cancel here leave
-    a rounding there. operands: which of `given` are numbers that PyTorch's call was given or had saved.
+    a rounding there. operands: which of `given` are numbers that PyTorch's call was given or had saved. scales: which
+    of them the answers are linear in (adjoints, tangents).
     """
 
     plan: Plan
@@ -82,6 +83,7 @@ class Question:
     nested: bool = False
     runs: dict[Any, Disturbed] = field(default_factory=dict, init=False)  # the disturbed runs that were made
     operands: Sequence[int] = ()
+    scales: Sequence[int] = ()
 
     def __post_init__(self) -> None:
         self.dtype = REAL_PART.get(self.dtype, self.dtype)
@@ -94,6 +96,7 @@ def judge(question: Question) -> list[Judgement]:
     against the set of generalised derivatives and against the lossy rules. Nothing is excused by size: an error outside
     all of these is a mismatch.
     """
+    from .at_nan import settle
     from .lost_digits import against_lossy, against_range
 
     answers = [np.asarray(t) for t in question.answers]
@@ -119,9 +122,7 @@ def judge(question: Question) -> list[Judgement]:
     if any(r.verdict == "mismatch" for r in results):
         against_range(question, answers, exact, results)
     if question.input_is_nan:
-        for r in results:
-            if r.verdict in ("mismatch", "indeterminate"):
-                r.verdict, r.note = "convention", "an input is NaN: any value is legitimate"
+        settle(question, answers, exact, results)
     return results
 
 

@@ -154,7 +154,8 @@ def _question(
     count = len(values) + len(cotangents)
     operands = [*range(count), *range(len(given) - len(known), len(given))]
     undefined = undefined or arrives
-    return Question(plan, given, sent, dtype, lossy, nan, seed, undefined, arrives, operands=operands)
+    scales = range(len(values), count)
+    return Question(plan, given, sent, dtype, lossy, nan, seed, undefined, arrives, operands=operands, scales=scales)
 
 
 def _recorded(seen: Witnessed, equations: list[Any]) -> dict[Variable, Any]:

@@ -130,4 +130,5 @@ def reference(
         "float64",
         lambda: started(program, f"{mode} {len(x)} lossy", lambda p: derive(p, mode, True), nested),
         nested=len(mode) > 1,
+        scales=range(len(x), len(inputs)),
     )

@@ -41,21 +41,25 @@ class Subject:
         return str(self.leaves[0].dtype).removeprefix("torch.") if self.leaves else "float64"
 
 
-def record(subject: Subject, *, cut_no_grad: bool = True) -> tuple[Recording, Witnessed, list[int]]:
-    """The recorded run of the subject, the witness's reading of it, and the recorded variables of its leaves."""
+def record(subject: Subject, mode: str = "R") -> tuple[Recording, Witnessed, list[int]]:
+    """The recorded run of the subject, the witness's reading of it for a mode, and the recorded variables of its
+    leaves.
+
+    Tangents flow through no_grad, which PyTorch documents; adjoints do not.
+    """
     before = [x.detach().clone() for x in subject.inputs] if subject.thorough else []
     with random_state(), untouched(subject.module) as written:
         try:
             recording = capture(subject.call, *subject.inputs)
         except Exception as error:
             if given_copies(subject, error):
-                return record(subject, cut_no_grad=cut_no_grad)
+                return record(subject, mode)
             raise TheirsRaised(error) from error
         leaves = dict(zip([id(t) for t in subject.inputs], recording.inputs, strict=True))
         leaves.update({id(t): index for index, t in recording.leaves.items()})
     recording.written = written
     if given_copies(subject, None, before):
-        return record(subject, cut_no_grad=cut_no_grad)
+        return record(subject, mode)
     outputs = [t for t in recording.torch_outputs if t.is_floating_point() or t.is_complex()]
     if not outputs:
         raise NothingReturned(
@@ -63,7 +67,8 @@ def record(subject: Subject, *, cut_no_grad: bool = True) -> tuple[Recording, Wi
             f"tensors, alone or nested in tuples, lists, dictionaries. Return the loss or the outputs."
         )
     wrt = [leaves.get(id(t), -1) for t in subject.leaves]
-    return recording, witness(recording, [v for v in dict.fromkeys(wrt) if v >= 0], cut_no_grad=cut_no_grad), wrt
+    used = [v for v in dict.fromkeys(wrt) if v >= 0]
+    return recording, witness(recording, used, cut_no_grad="R" in mode, only_adjoints=set(mode) == {"R"}), wrt
 
 
 def _returned(recording: Recording) -> str:

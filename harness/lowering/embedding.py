@@ -1,8 +1,9 @@
 """Lowerings of embedding tables and bags of their rows.
 
 Two parameters change PyTorch's gradient on purpose, not the value. padding_idx: its row gets no gradient, where the
-value has one; either is legitimate. scale_grad_by_freq: the gradient of a row is divided by how often the row is used
-in this call; that is the parameter's whole meaning, so it is followed here.
+value has one: in reverse mode 0 and nothing else, where tangents flow too either is legitimate. scale_grad_by_freq: the
+gradient of a row is divided by how often the row is used in this call; that is the parameter's whole meaning, so it is
+followed here.
 """
 
 from __future__ import annotations
@@ -39,14 +40,17 @@ def embedding(
     scale_grad_by_freq: bool = False,
     sparse: bool = False,
 ) -> Any:
-    """weight[indices]. Legitimate for the row padding_idx: θ in [0, 1] times the derivative; ours is the value's, 1."""
+    """weight[indices]. The row padding_idx gets no gradient, as documented. Where tangents flow, which are documented
+    nowhere, θ in [0, 1] times the derivative is legitimate; ours is the value's, 1.
+    """
     indices = np.asarray(indices)
     values = rows_of(call, weight, indices, scale_grad_by_freq)
     padding = np.broadcast_to((indices == padding_idx)[..., None], values.shape)
     if padding_idx < 0 or not padding.any():
         return values
     call.follows("padding-idx")
-    return ops.where(padding, optional(values, 1.0), values)
+    padded = ops.stop_gradient(values) if call.only_adjoints else optional(values, 1.0)
+    return ops.where(padding, padded, values)
 
 
 @lowers("aten::_embedding_bag", "aten::_embedding_bag_forward_only")

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ...reference_engine import ops
+from ...reference_engine.rounding import UNIT_ROUNDOFF
 from .resampling import cubic_weights
 from .table import CallSite, NotCovered, lowers
 
@@ -41,13 +42,48 @@ def reflected(p: Any, number: Any, n: int, align_corners: bool) -> tuple[Any, An
     return low + ops.where(back, span - rest, rest), low + np.where(back, span - rest_number, rest_number)
 
 
-def placed(p: Any, number: Any, n: int, padding_mode: int, align_corners: bool) -> tuple[Any, Any]:
+# A position is computed in three steps from a coordinate of size 1, each rounded relative to at most n.
+STEPS = 8.0
+
+
+def held(p: Any, number: Any, n: int, u: float, folds: bool) -> tuple[Any, Any]:
+    """p held within the axis at its recorded number: p itself inside, constant outside; on the border, to within what
+    rounding of the position explains, there is a kink, whose slope is anything between the two. folds: the position
+    turns back there, so that the slope is anything between that inside and its opposite.
+    """
+    last = n - 1.0
+    at = np.clip(number, 0.0, last)
+    near = STEPS * u * n
+    on_first, on_last = np.abs(number) <= near, np.abs(number - last) <= near
+    if n == 1:
+        return p.builder.lift(at), at
+    inside = (number > 0.0) & (number < last) & ~on_first & ~on_last
+    result = ops.where(inside, p, at)
+    if on_first.any() or on_last.any():
+        change = ops.subtract(p, ops.stop_gradient(p))  # exactly 0, so that noise crosses no border
+        change = ops.where(np.isfinite(number), change, 0.0)
+        before = ops.negative(ops.abs(change)) if folds else ops.minimum(change, 0.0)
+        after = ops.abs(change) if folds else ops.maximum(change, 0.0)
+        kinked = ops.where(on_last, before, ops.where(on_first, after, 0.0))
+        result = ops.add(result, kinked)
+    return result, at
+
+
+def placed(p: Any, number: Any, n: int, padding_mode: int, align_corners: bool, u: float) -> tuple[Any, Any]:
     """A position and its number after padding: as it is, held at the border, or reflected and then held."""
     if padding_mode == ZEROS:
         return p, number
     if padding_mode == REFLECTION:
         p, number = reflected(p, number, n, align_corners)
-    return ops.clip(p, 0.0, n - 1.0), np.clip(number, 0.0, n - 1.0)
+    return held(p, number, n, u, padding_mode == REFLECTION and align_corners)
+
+
+def whole(number: Any, n: int, padding_mode: int, align_corners: bool) -> Any:
+    """Where padding puts an entry of its own accord: a number without a derivative."""
+    if padding_mode == ZEROS:
+        return number
+    at = reflected(number, number, n, align_corners)[1] if padding_mode == REFLECTION else number
+    return np.clip(at, 0.0, n - 1.0)
 
 
 def _values(x: Any, places: list[list[Any]]) -> Any:
@@ -111,10 +147,13 @@ def grid_sampler(
     traced = [position(ops.getitem(grid, (..., d - 1 - k)), n, align_corners) for k, n in enumerate(size)]
     if interpolation_mode == BICUBIC:
         return _bicubic(call, x, traced, numbers, padding_mode, align_corners)
-    pairs = [placed(p, q, n, padding_mode, align_corners) for p, q, n in zip(traced, numbers, size, strict=True)]
+    u = UNIT_ROUNDOFF[call.dtype]
+    pairs = [placed(p, q, n, padding_mode, align_corners, u) for p, q, n in zip(traced, numbers, size, strict=True)]
     if interpolation_mode == NEAREST:
         return ops.reshape(_values(x, [[_whole(np.rint(q)) for _, q in pairs]]), call.shape)
-    below = [np.floor(q) for _, q in pairs]
+    # at the last entry the slope is that towards the one before it: there is none after it
+    highest = [np.inf if padding_mode == ZEROS else max(n - 2.0, 0.0) for n in size]
+    below = [np.minimum(np.floor(q), most) for (_, q), most in zip(pairs, highest, strict=True)]
     after = [p - np.where(np.isfinite(b), b, 0.0) for (p, _), b in zip(pairs, below, strict=True)]
     corners = list(itertools.product((0, 1), repeat=d))
     weights = [_product(w if c else 1.0 - w for w, c in zip(after, corner, strict=True)) for corner in corners]
@@ -132,8 +171,9 @@ def _bicubic(
     places = []
     for pair in pairs:
         near = [b + (k - 1.0) for b, k in zip(below, pair, strict=True)]
-        held = [placed(p, p, n, padding_mode, align_corners)[1] for p, n in zip(near, x.shape[2:], strict=True)]
-        places.append([_whole(np.rint(p)) for p in held])
+        places.append(
+            [_whole(np.rint(whole(p, n, padding_mode, align_corners))) for p, n in zip(near, x.shape[2:], strict=True)]
+        )
     return _sum(call, x, [ops.multiply(weights[0][i], weights[1][j]) for i, j in pairs], places)
 
 

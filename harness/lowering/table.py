@@ -36,6 +36,7 @@ class CallSite:
     against it.
     geometries: (shape, stride, offset) of every tensor argument, for operations that read storage. dtype: name of the
     dtype of the first output, "float32" for example. followed: names of the documented definitions relied on.
+    only_adjoints: the derivative is asked for in reverse mode alone.
     """
 
     name: str
@@ -44,6 +45,7 @@ class CallSite:
     number_of: Callable[[Any], Any] = np.asarray
     geometries: tuple[Any, ...] = ()
     followed: list[str] = field(default_factory=list)
+    only_adjoints: bool = False
 
     def follows(self, name: str) -> None:
         """Say that the reading of this call relies on a documented definition of harness/conventions.toml."""

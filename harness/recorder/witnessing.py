@@ -43,6 +43,7 @@ class Witnessed:
     PyTorch's own values. followed: per call, the names of documented definitions its reading relies on.
     cut: calls under no_grad whose results are held fixed. left: variables that a custom Function made of its inputs
     outside torch -> why they have no reading; they are opaque inputs too. kept: the dtypes of the run, for the judge.
+    only_adjoints: derivatives are asked for in reverse mode alone.
     """
 
     recording: Recording
@@ -56,6 +57,7 @@ class Witnessed:
     cut: list[int] = field(default_factory=list)
     left: dict[int, str] = field(default_factory=dict)
     kept: Any = None
+    only_adjoints: bool = False
 
     @property
     def missing(self) -> dict[str, str]:
@@ -89,16 +91,24 @@ class Witnessed:
 
 
 def witness(
-    recording: Recording, wrt: list[int], *, cut_no_grad: bool = True, follow_detached: bool = False
+    recording: Recording,
+    wrt: list[int],
+    *,
+    cut_no_grad: bool = True,
+    follow_detached: bool = False,
+    only_adjoints: bool = False,
 ) -> Witnessed:
     """Lower every call that depends on the recorded variables `wrt`.
 
     `cut_no_grad`: what ran under no_grad outside a custom Function is a constant, as reverse mode has it; False
     follows tangents through it. `follow_detached`: detached values are followed too, as if nothing were detached.
+    `only_adjoints`: it will be asked in reverse mode alone, for which PyTorch documents some gradients otherwise than
+    the value has them.
     """
-    seen = _read(recording, wrt, {}, cut_no_grad, follow_detached)
+    how = cut_no_grad, follow_detached, only_adjoints
+    seen = _read(recording, wrt, {}, *how)
     left = _left_torch(seen)
-    return _read(recording, wrt, left, cut_no_grad, follow_detached) if left else seen
+    return _read(recording, wrt, left, *how) if left else seen
 
 
 def _left_torch(seen: Witnessed) -> dict[int, str]:
@@ -116,9 +126,14 @@ def _left_torch(seen: Witnessed) -> dict[int, str]:
 
 
 def _read(
-    recording: Recording, wrt: list[int], left: dict[int, str], cut_no_grad: bool, follow_detached: bool = False
+    recording: Recording,
+    wrt: list[int],
+    left: dict[int, str],
+    cut_no_grad: bool,
+    follow_detached: bool,
+    only_adjoints: bool,
 ) -> Witnessed:
-    seen = Witnessed(recording, Builder(), left=left)
+    seen = Witnessed(recording, Builder(), left=left, only_adjoints=only_adjoints)
     for i in (*wrt, *left):
         _enter(seen, i)
     seen.opaque += [seen.tracers[i].variable for i in left]
@@ -233,8 +248,9 @@ def _lower(seen: Witnessed, number: int, call: Call) -> None:
         seen.unsupported[number] = f"{call.qualified}: {what}"
     else:
         geometries = tuple(recording.variables[i].geometry for i in call.references())
+        dtype = str(first.dtype).removeprefix("torch.")
         site = CallSite(
-            call.qualified, outputs, str(first.dtype).removeprefix("torch."), lambda a: _number(seen, a), geometries
+            call.qualified, outputs, dtype, lambda a: _number(seen, a), geometries, only_adjoints=seen.only_adjoints
         )
 
         def argument(a: Any) -> Any:

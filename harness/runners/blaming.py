@@ -66,6 +66,6 @@ def name_known(rows: list[dict[str, Any]], recording: Recording) -> None:
     for r in wrong:
         names = (str(r.get("culprit") or ""), str(r["program"]))
         given = names, r["mode"], r["runner"], r.get("dtype", ""), r["verdict"], r.get("torch_value")
-        issue = match(issues, *given, ran)
+        issue = match(issues, *given, ran, r.get("message") or "")
         if issue is not None:
             r["known"] = issue.reference

@@ -192,7 +192,7 @@ def _compare(runner: str, subject: Subject, rows: Rows, mode: str) -> Found:
 
 def _read(subject: Subject, mode: str, number: int) -> _Read:
     """Record the subject eagerly and draw what it is asked with; `number` tells samples apart."""
-    recording, seen, wrt = record(subject, cut_no_grad="R" in mode)
+    recording, seen, wrt = record(subject, mode)
     c = tuple(g for g in cotangents(recording.torch_outputs, subject.seed + number) if g is not None)
     relied = [name for followed in seen.followed.values() for name in followed]
     generator = torch.Generator().manual_seed(subject.seed + 1 + number)

@@ -68,6 +68,12 @@ def test_a_call_that_needs_no_definition_is_plain_agreement():
 def test_a_definition_never_excuses_another_number():
     assert follow(Judgement("mismatch"), ["padding-idx"]).verdict == "mismatch"
 
+    assert check(padded(0.0, 1.5), torch.ones(3, 1, dtype=torch.float64)).verdict == "mismatch"
+
+
+def padded(share, of_others=1.0):
+    """An embedding whose padding row gets a share of its derivative."""
+
     class Padded(torch.autograd.Function):
         @staticmethod
         def forward(ctx, w):
@@ -75,9 +81,14 @@ def test_a_definition_never_excuses_another_number():
 
         @staticmethod
         def backward(ctx, g):
-            return torch.stack([g[0] * 0.0, 1.5 * (g[1] + g[2]), g[0] * 0.0])
+            return torch.stack([share * g[0], of_others * (g[1] + g[2]), 0.0 * g[0]])
 
-    assert check(Padded.apply, torch.ones(3, 1, dtype=torch.float64)).verdict == "mismatch"
+    return Padded.apply
+
+
+@pytest.mark.parametrize(("share", "verdict"), [(0.0, "convention"), (0.5, "mismatch"), (1.0, "mismatch")])
+def test_the_padding_row_gets_nothing_in_reverse_mode(share, verdict):
+    assert check(padded(share), torch.ones(3, 1, dtype=torch.float64)).verdict == verdict
 
 
 def test_derivatives_of_nested_modes_through_no_grad_are_not_claimed():

@@ -159,6 +159,32 @@ def test_sampling_far_outside_an_image_agrees_with_pytorch(mode, padding_mode, a
     assert check(lambda x, g: F.grid_sample(x, g, **settings), (x, grid)).verdict == "agree"
 
 
+@pytest.mark.parametrize("padding_mode", ["border", "reflection"])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("width", [1, 2, 4])
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0, -0.25, 1.25])
+def test_on_the_border_of_an_image_every_slope_between_those_of_its_two_sides_is_legitimate(
+    padding_mode, dtype, width, share
+):
+    class Sampled(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x, grid):
+            ctx.save_for_backward(x)
+            return F.grid_sample(x, grid, padding_mode=padding_mode, align_corners=True)
+
+        @staticmethod
+        def backward(ctx, g):
+            (x,) = ctx.saved_tensors
+            inside = (x[0, 0, 0, -1] - x[0, 0, 0, -2]) * (width - 1) / 2 if width > 1 else 1.0
+            return None, torch.stack([share * g[..., 0] * inside, 0.0 * g[..., 0]], -1)
+
+    x = torch.arange(5.0, 5.0 + width, dtype=dtype)[None, None, None]
+    grid = torch.tensor([[[[1.0, 0.0]]]], dtype=dtype)
+    verdict = check(lambda g: Sampled.apply(x, g), grid).verdict
+    legitimate = share == 0.0 if width == 1 else abs(share) <= 1.0 if padding_mode == "reflection" else 0 <= share <= 1
+    assert (verdict in ("agree", "convention")) == legitimate, verdict
+
+
 @pytest.mark.parametrize("align_corners", [False, True])
 def test_the_grid_of_the_identity_is_the_regular_grid(read, align_corners):
     identity = [[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]]

@@ -1,0 +1,120 @@
+"""At a NaN input any derivative is legitimate, but entries with equal inputs must get equal ones.
+
+The body of a vectorised loop and its scalar tail can treat NaN otherwise: one compares x > 0, the other x <= 0, and
+both are false. In an operation that works entry by entry, equal bits in every argument must give one slope. And what is
+not NaN there is judged as ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from ...reference_engine.evaluate import Plan
+from ...reference_engine.registry import ELEMENTWISE, PRIMITIVES
+from ...reference_engine.rounding import SMALLEST, UNIT_ROUNDOFF
+from .judgement_of_array import THRESHOLD, Array, Judgement, number_of
+from .judging import Question, judge
+
+ANY_VALUE = "an input is NaN: any value is legitimate"
+UNEQUAL = (
+    "equal inputs, NaN among them, get unequal derivatives: {0:.6g} at entry {1}, {2:.6g} at entry {3}, per unit of "
+    "what arrives: the body of a vectorised loop and its tail differ"
+)
+MOVES = frozenset(("choice", "cast", "reshape", "broadcast_to"))  # entries stay in order, or one number goes everywhere
+SEEN = 256  # entries of a group that each of it is held against: a kernel's tail is shorter than that
+ASKS_SIGNS = frozenset(("copysign",))  # of a NaN too, which are not compared here
+
+
+def settle(question: Question, answers: Sequence[Array], exact: Sequence[Array], results: list[Judgement]) -> None:
+    """Settle what differs in a question with NaN among its inputs, in place."""
+    pointwise = by_entries(question.plan)
+    for i, (t, y, r) in enumerate(zip(answers, exact, results, strict=True)):
+        if r.verdict not in ("mismatch", "indeterminate"):
+            continue
+        if not pointwise or t.shape != y.shape:
+            r.verdict, r.note = "convention", ANY_VALUE
+            continue
+        arguments = [np.asarray(x) for x in question.given]
+        if any(x.size not in (1, t.size) for x in arguments):
+            r.verdict, r.note = "convention", ANY_VALUE
+            continue
+        at = np.zeros(t.size, dtype=bool)
+        for x in arguments:
+            at |= np.isnan(x).ravel() if x.dtype.kind in "fc" else False
+        found = unequal(question, t, at, [k for k in range(len(arguments)) if k not in question.scales])
+        if found is not None:
+            results[i] = found
+            continue
+        others = np.where(at.reshape(t.shape), y, t)
+        alone = question.plan.part([i])
+        (rest,) = judge(replace(question, plan=alone, answers=[others], input_is_nan=False, outside_domain=True))
+        if rest.verdict in ("mismatch", "inaccurate"):
+            results[i] = rest
+        else:
+            r.verdict, r.note = "convention", ANY_VALUE
+
+
+def by_entries(plan: Plan) -> bool:
+    """Whether entry k of every result depends on the entries k of the arguments alone, and on single numbers."""
+    for e in plan.equations:
+        ins, outs = e.inputs, e.outputs
+        if e.primitive in ASKS_SIGNS or any(v.size not in (1, outs[0].size) for v in ins):
+            return False
+        if PRIMITIVES[e.primitive].kind != ELEMENTWISE and e.primitive not in MOVES:
+            return False
+    return True
+
+
+def unequal(question: Question, t: Array, at: Array, keys: Sequence[int]) -> Judgement | None:
+    """The judgement on derivatives `t` that differ at two of the entries `at` with equal bits in the arguments `keys`.
+
+    Where one argument scales the result (an adjoint, a tangent), the results per unit of it are compared, as far as it
+    is a number that rounding leaves alone.
+    """
+    flat = t.ravel()
+    if len(question.scales) > 1 or flat.dtype.kind != "f":
+        keys, per_unit = range(len(question.given)), np.ones(flat.size)
+    else:
+        per_unit = np.ones(flat.size)
+        for k in question.scales:
+            per_unit = np.broadcast_to(np.asarray(question.given[k]).ravel(), flat.shape)
+    least = SMALLEST[question.dtype] / UNIT_ROUNDOFF[question.dtype] ** 2
+    with np.errstate(all="ignore"):
+        usable = at & np.isfinite(per_unit) & (np.abs(per_unit) > least)
+        slopes = np.where(usable, flat / per_unit, 0.0)
+    places = np.flatnonzero(usable)
+    if places.size < 2:
+        return None
+    arguments = [np.broadcast_to(np.asarray(question.given[k]).ravel(), flat.shape)[places] for k in keys]
+    rows = np.stack([_bits(x) for x in arguments], axis=1)
+    _, group = np.unique(rows, axis=0, return_inverse=True)
+    order = np.argsort(group.ravel(), kind="stable")
+    allowed = 2.0 * THRESHOLD * UNIT_ROUNDOFF[question.dtype]
+    for same in np.split(order, np.flatnonzero(np.diff(group.ravel()[order])) + 1):
+        found = slopes[places[same]]
+        apart = _differ(found[:, None], found[None, : min(len(same), SEEN)], allowed)
+        if not apart.any():
+            continue
+        first = int(np.argmin(apart.sum(axis=0)))  # what most of them have, the first of these
+        odd, usual = places[same[int(np.argmax(apart[:, first]))]], places[same[first]]
+        entry, other = (tuple(int(n) for n in np.unravel_index(int(k), t.shape)) for k in (odd, usual))
+        note = UNEQUAL.format(slopes[odd], list(entry), slopes[usual], list(other))
+        a, b, wrong = number_of(flat[odd]), number_of(slopes[usual] * per_unit[odd]), int(apart[:, first].sum())
+        return Judgement("mismatch", np.inf, entry, a, b, 0.0, np.inf, np.inf, np.inf, t.size, wrong, note)
+    return None
+
+
+def _differ(a: Array, b: Array, allowed: float) -> Array:
+    with np.errstate(all="ignore"):
+        near = (a == b) | (np.abs(a - b) <= allowed * np.maximum(np.abs(a), np.abs(b)))
+    return np.asarray(~(near | (np.isnan(a) & np.isnan(b))))
+
+
+def _bits(x: Array) -> Array:
+    """The bits of numbers as integers; every NaN has the same ones."""
+    if x.dtype.kind != "f":
+        return x.astype(np.int64)
+    return np.where(np.isnan(x), np.nan, x).view(np.int64)
