@@ -6,6 +6,7 @@ Sources: Higham, Accuracy and Stability of Numerical Algorithms, sec. 4.2; Parke
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,7 +62,8 @@ def _length(
 ) -> Any:
     """√(own y² + by Σx²), also where the squares leave the range of float64 (numbers below 1e-154, above 1e154).
 
-    There the sum of squares is formed in long double, whose exponent is wider on x86; elsewhere it stays as it is.
+    There the sum of squares is formed in long double, whose exponent is wider on x86; elsewhere it stays as it is, and
+    where it takes a factorisation, which NumPy has in float64 alone.
     """
     if a.length is not None:
         return np.hypot(size * np.sqrt(own), a.length(*arguments, **params) * np.sqrt(by))
@@ -73,7 +75,8 @@ def _length(
     most = [float(np.log2(np.max(x, initial=1.0))) for x in floats]
     if 2.0 * sum(lowest) < np.log2(SQUARES_FROM) or 2.0 * sum(most) > np.log2(SQUARES_TO):
         wide = [x.astype(np.longdouble) if x.dtype.kind == "f" else x for x in arguments]
-        squares = a.squares(*wide, **params)
+        with suppress(TypeError):  # what numpy.linalg raises
+            squares = a.squares(*wide, **params)
         size = size.astype(np.longdouble)
     long = np.sqrt(size * size * own + squares * by)
     return np.maximum(long, size * np.sqrt(own)).astype(np.float64)

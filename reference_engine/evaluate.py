@@ -7,7 +7,7 @@ forward pass), and an observer may replace each result, which is how rounding an
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,10 +34,12 @@ class Plan:
 
     `known` are variables whose values the caller passes in, in that order, in addition to nothing else: by default the
     inputs and constants. Equations that only compute known values are left out. `nbytes` is what its buffers hold.
-    `roundings`: how single variables are rounded, for `rounding.spread`; None: all alike.
+    `roundings`: how single variables are rounded, for `rounding.spread`; None: all alike. `primal`: variables of the
+    function itself, of which the plan is a derivative; they are computed in one order alone.
     """
 
     roundings: Mapping[Variable, Any] | None = None
+    primal: Collection[Variable] = ()
 
     def __init__(self, program: Program, known: Sequence[Variable] | None = None) -> None:
         self.program = program
@@ -134,7 +136,7 @@ class Plan:
             names = {i: v for v, i in self.slot.items()}
             outputs = tuple(names[self.outputs[k]] for k in key)
             made = Plan(Program(tuple(self.known), {}, tuple(self.equations), outputs, "part"))
-            made.roundings = self.roundings
+            made.roundings, made.primal = self.roundings, self.primal
             made.forget_program()
             self._parts[key] = made
         return self._parts[key]

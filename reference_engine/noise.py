@@ -6,7 +6,7 @@ Sources: Parker, Monte Carlo Arithmetic, 1997; Denis, de Oliveira Castro and Pet
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -56,7 +56,8 @@ class Noise:
     """Disturbs every result as rounding in `dtype` would, `magnified` times: an observer for `Plan.observe`, and for
     `Plan.run`, where it works in the plan's buffers.
 
-    reordered: sums of two are disturbed by a rounding of their larger term, as where they are added in another order.
+    reordered: sums of two are disturbed by a rounding of their larger term, as where they are added in another order;
+    those of `primal` are not, which have one order.
     roundings: of single variables, where kernels compute in one precision and store in another; the others are computed
     and stored in `dtype`. How large the rounding error of a sum is, is found in the first disturbed run and kept for
     the others: it differs between them by one roundoff.
@@ -69,8 +70,10 @@ class Noise:
         magnified: float | None = None,
         reordered: bool = False,
         roundings: Mapping[Variable, Rounding] | None = None,
+        primal: Collection[Variable] = (),
     ) -> None:
         self.reordered = reordered
+        self.primal = primal
         self.roundings = roundings or {}
         self.magnified = MAGNIFIED.get(dtype, 1.0) if magnified is None else magnified
         self.usual = Rounding(dtype)
@@ -101,7 +104,7 @@ class Noise:
         v = UNIT_ROUNDOFF[last] * self.magnified
         if how.stored:
             s, kept = np.hypot(s, NOISE * v * np.abs(result)), False
-        if self.reordered and primitive.name in ("add", "subtract"):
+        if self.reordered and primitive.name in ("add", "subtract") and variable not in self.primal:
             larger = np.maximum(np.abs(arguments[0]), np.abs(arguments[1]))
             s, kept = np.maximum(s, NOISE * v * larger), False
         # Below the normal range a result is rounded to a multiple of the smallest number, whatever its size. float64 is

@@ -82,7 +82,7 @@ class Disturbed:
         if exact is None:
             exact = plan.run(given) if under is None else plan.observe(given, under)
         self.exact = [np.asarray(y) for y in exact]
-        self._noise = Noise(dtype, seed, magnified, reordered, plan.roundings)
+        self._noise = Noise(dtype, seed, magnified, reordered, plan.roundings, plan.primal)
         self._in_buffers = under is None and not reordered
         self._moved = [RootOfSquares(y) for y in self.exact]
         self._infinite = [None if np.isfinite(y).all() else ~np.isfinite(y) for y in self.exact]

@@ -45,6 +45,7 @@ def started(
         plan = Plan(derived, [*derived.inputs, *program.constants, *extra, *[variables[i] for i in order]])
         values = [derived.constants[v] for v in extra]
         plan.roundings = None if run is None else roundings(program, whole, trail, run)
+        plan.primal = frozenset(v for e in program.equations for v in e.outputs)
         plan.forget_program()
         if len(_plans) >= _KEPT_AT_MOST:
             _plans.pop(next(iter(_plans)))

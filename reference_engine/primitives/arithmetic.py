@@ -164,6 +164,7 @@ power = elementwise(
     np.power,
     _pow_base,
     lambda y, a, b: power_log(a, b, k=1),
+    lossy=(_pow_base, lambda y, a, b: where(bind("isfinite", y), power_log(a, b, k=1), y * bind("log", a))),
     torch="torch.pow({0}, {1})",
     source="DLMF 4.2.26, 4.2.34",
     domain=("positive", "real"),
@@ -172,9 +173,16 @@ power = elementwise(
 
 
 def _power_log(a: Any, b: Any, *, k: int) -> Any:
-    """aᵇ (log a)ᵏ; 0 where the power is 0, the limit at a = 0 for b > 0 (and at ∞ for b < 0); NaN for a < 0."""
-    y = np.power(a, b)
-    return np.where((y == 0) & (np.asarray(a) >= 0), 0.0, y * np.log(a) ** k)
+    """aᵇ (log a)ᵏ; 0 where the power is 0, the limit at a = 0 for b > 0 (and at ∞ for b < 0); NaN for a < 0.
+
+    Where aᵇ leaves the range and the product may not, it is formed from a^(b/2).
+    """
+    y, share = np.power(a, b), np.log(a) ** k
+    product = y * share
+    if np.isinf(y).any():
+        root = np.power(a, np.asarray(b) / 2.0)
+        product = np.where(np.isinf(y) & np.isfinite(root), root * share * root, product)
+    return np.where((y == 0) & (np.asarray(a) >= 0), 0.0, product)
 
 
 def _power_log_base(y: Any, a: Any, b: Any, *, k: int) -> Any:

@@ -18,7 +18,16 @@ from .declare import Operation, elementwise, inner_rounding
 LN2, LN10 = math.log(2.0), math.log(10.0)
 
 exp = elementwise("exp", np.exp, lambda y, x: y, torch="exp", source="DLMF 4.2.7", ulps=2.0)
-exp2 = elementwise("exp2", np.exp2, lambda y, x: LN2 * y, torch="exp2", source="DLMF 4.2.7, 2ˣ = exp(x ln 2)", ulps=2.0)
+# 2ˣ ln 2 is a number up to x = 1024.5, where 2ˣ itself has left the range of float64 at 1024.
+exp2: Operation = elementwise(
+    "exp2",
+    np.exp2,
+    lambda y, x: where(isfinite(y), LN2 * y, 2.0 * LN2 * exp2(x - 1.0)),
+    lossy=(lambda y, x: LN2 * y,),
+    torch="exp2",
+    source="DLMF 4.2.7, 2ˣ = exp(x ln 2)",
+    ulps=2.0,
+)
 # y + 1, from the saved output, loses the left tail: at -45 it is 0 and the slope is 3e-20.
 expm1 = elementwise(
     "expm1",

@@ -27,7 +27,7 @@ INF, NAN = np.inf, np.nan
 LIMITS = [
     ("exp", -INF, 0.0, 0.0, 0.0),
     ("exp", 710.0, INF, INF, INF),
-    ("exp2", 1024.0, INF, INF, INF),
+    ("exp2", 1024.0, INF, 2.0 * np.log(2.0) * 2.0**1023, 2.0 * np.log(2.0) ** 2 * 2.0**1023),
     ("exp2", -1080.0, 0.0, 0.0, 0.0),
     ("expm1", -INF, -1.0, 0.0, 0.0),
     ("log", 0.0, -INF, INF, -INF),
