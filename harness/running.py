@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from ..reports.views import sample_counts
 from .campaigns.campaign import DEFAULT_CASES, Campaign, Options, run_campaign, untested, write
 from .errors import UsageError
 from .judgement.judging import ORDER
@@ -131,6 +132,8 @@ def _closing(campaign: Campaign, page: Path) -> None:
     if compared and "R" in campaign.options.modes:
         covered = sum(c["status"] == "compared" for c in compared)
         console.print(f"op_db entries compared in mode R, every sample: {covered} of {len(compared)}", highlight=False)
+        for c in sample_counts(compared):
+            console.print(f"op_db samples compared in mode {c.mode}: {c.compared} of {c.samples}", highlight=False)
     groups: dict[str, list[dict[str, Any]]] = {}
     for f in campaign.findings:
         groups.setdefault(f["culprit"], []).append(f)

@@ -63,6 +63,7 @@ def render_html(report: Report) -> str:
         "unsettled": _shown(views.unsettled(frame)),
         "accuracy": Shown([vars(entry) for entry in accuracy.entries(report.ulp, frame)], 0, str(len(report.ulp))),
         "has_comparisons": len(frame) > 0 or not report.ulp,  # a run that measures accuracy alone compares nothing
+        "sample_counts": views.sample_counts(report.coverage),
         "coverage_counts": views.coverage_counts(report.coverage),
         "not_covered": not_covered,
         "not_covered_total": sum(len(names) for _, names in not_covered),

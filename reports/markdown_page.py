@@ -219,6 +219,22 @@ def _coverage(page: _Page, report: Report) -> None:
         for source, counts in views.coverage_counts(report.coverage).items()
     ]
     page.table("## Coverage", ("source", "compared", "not covered"), rows, 0.5)
+    counted = views.sample_counts(report.coverage)
+    samples = [
+        (
+            *(escape(c.source), c.mode, fmt.count(c.samples), fmt.count(c.compared)),
+            *(escape(fmt.percent(c.compared, c.samples)), fmt.count(c.empty)),
+        )
+        for c in counted
+    ]
+    heads = ("source", "mode", "samples", "compared", "share", "of these without entries")
+    page.table("### By sample", heads, samples, 0.5)
+    left_out = (
+        (c.mode, fmt.count(n), escape(reason), escape(", ".join(which), 400))
+        for c in counted
+        for reason, n, which in c.left_out
+    )
+    page.table("### Samples left out, and why", ("mode", "samples", "reason", "of"), left_out, 0.5)
     reasons = (
         (str(len(names)), escape(reason), escape(", ".join(names), 400))
         for reason, names in views.not_covered(report.coverage)

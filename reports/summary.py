@@ -3,7 +3,7 @@
 from typing import Any
 
 from .content import Report
-from .views import coverage_counts, programs, slack, verdict_counts
+from .views import SampleCount, coverage_counts, programs, sample_counts, slack, verdict_counts
 
 FORMAT = 1
 """Version of summary.json; a reader refuses others."""
@@ -23,7 +23,8 @@ def summary(report: Report, digest: str) -> dict[str, Any]:
     """Return the content of summary.json.
 
     `programs` is metadata's own figure, or else the number of distinct cases; `digest` is the SHA-256 of
-    comparisons.parquet, by which a reader notices files of two different runs. Scripts and cases are not repeated
+    comparisons.parquet, by which a reader notices files of two different runs. `sample_coverage` counts, by source and
+    mode, the samples that were compared, and lists the others by reason and name. Scripts and cases are not repeated
     here: `repro` and `case` name their files. `slack` is, by dtype, the median of allowed over observed error.
     """
     metadata = report.metadata
@@ -39,12 +40,26 @@ def summary(report: Report, digest: str) -> dict[str, Any]:
         "versions": metadata.get("versions") or {},
         "findings": [_finding(finding) for finding in report.findings],
         "coverage_counts": coverage_counts(report.coverage),
+        "sample_coverage": [_samples(counted) for counted in sample_counts(report.coverage)],
         "coverage": list(report.coverage),
         "metadata": metadata,
         "lockstep": report.lockstep,
         "pitfalls": list(report.pitfalls),
         "ulp": list(report.ulp),
         "comparisons_sha256": digest,
+    }
+
+
+def _samples(counted: SampleCount) -> dict[str, Any]:
+    return {
+        "source": counted.source,
+        "mode": counted.mode,
+        "samples": counted.samples,
+        "compared": counted.compared,
+        "share": counted.compared / counted.samples if counted.samples else None,
+        "empty": counted.empty,
+        "left_out": [{"reason": why, "samples": n, "entries": which} for why, n, which in counted.left_out],
+        "uncounted": list(counted.uncounted),
     }
 
 

@@ -1,5 +1,6 @@
 """The tables a report shows, each computed from the frame alone, for HTML and Markdown alike."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -152,6 +153,51 @@ def coverage_counts(coverage: Sequence[Any]) -> dict[str, dict[str, int]]:
         source = counts.setdefault(str(entry["source"] or "other"), {"compared": 0, "not covered": 0})
         source[entry["status"]] += 1
     return counts
+
+
+@dataclass(frozen=True)
+class SampleCount:
+    """Samples of one source in one mode. compared: of `samples`; empty: compared ones without an entry, whose shapes
+    alone were compared. left_out: (reason, how many samples, {entry: which of its samples}), the most frequent reason
+    first. uncounted: entries of which it is not known how many samples they have.
+    """
+
+    source: str
+    mode: str
+    samples: int
+    compared: int
+    empty: int
+    left_out: Sequence[tuple[str, int, dict[str, str]]]
+    uncounted: Sequence[str]
+
+
+def sample_counts(coverage: Sequence[Any]) -> list[SampleCount]:
+    """Coverage by sample, for every source and mode that has it."""
+    found = []
+    counted = [e for e in coverage if e["samples"] is not None]
+    pairs = {(str(e["source"] or "other"), mode) for e in counted for mode in e["modes"] or {}}
+    for source, mode in sorted(pairs, key=lambda pair: (pair[0], _mode_order(pair[1]))):
+        own = [e for e in coverage if str(e["source"] or "other") == source]
+        entries = [e for e in own if mode in (e["modes"] or {})]
+        reasons: dict[str, dict[str, str]] = {}
+        times: Counter[str] = Counter()
+        for entry in entries:
+            for left in entry["modes"][mode]["left_out"]:
+                reasons.setdefault(left["reason"], {})[str(entry["name"])] = str(left["numbers"])
+                times[left["reason"]] += left["samples"]
+        left_out = [(reason, times[reason], which) for reason, which in reasons.items()]
+        found.append(
+            SampleCount(
+                source,
+                mode,
+                sum(e["samples"] for e in entries),
+                sum(e["modes"][mode]["compared"] for e in entries),
+                sum(e["modes"][mode]["empty"] for e in entries),
+                sorted(left_out, key=lambda item: (-item[1], item[0])),
+                sorted(str(e["name"]) for e in own if e["samples"] is None),
+            )
+        )
+    return found
 
 
 def _worst_of_groups(frame: pd.DataFrame, keys: list[str], by: str) -> pd.DataFrame:

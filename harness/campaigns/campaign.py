@@ -19,6 +19,7 @@ from ..errors import UsageError
 from ..evidence.findings import Candidate, grouped
 from ..evidence.known import KnownIssue, load, repaired
 from ..judgement.modes import MODES, accepted_mode
+from .coverage import uncounted
 from .units import BLOCK, run_unit, shrink_record
 from .work import Unit, UnitResult
 
@@ -243,20 +244,7 @@ def _result(unit: Unit, future: Any) -> UnitResult:
         message,
         case,
     )
-    coverage = (
-        [
-            {
-                "name": unit.name,
-                "source": unit.source,
-                "status": "not covered",
-                "comparisons": 1,
-                "verdict": verdict,
-                "reason": message,
-            }
-        ]
-        if unit.source == "opinfo"
-        else []
-    )
+    coverage = [uncounted(unit.name, verdict, message)] if unit.source == "opinfo" else []
     return UnitResult(unit, [row], [candidate], coverage)
 
 

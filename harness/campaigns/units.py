@@ -20,6 +20,7 @@ from ..judgement.localising import suspects
 from ..judgement.rows import Rows
 from ..recorder.recording import Recording
 from . import opinfo
+from .coverage import Coverage
 from .work import Unit, UnitResult
 
 SECOND_ORDER_SAMPLES = 2  # samples of an entry above order 1, unless asked otherwise
@@ -62,6 +63,7 @@ def _opinfo(unit: Unit, result: UnitResult) -> None:
     entry = next(e for e in opinfo.entries() if e.name == unit.name)
     reasons: set[str] = set()
     declined = {m: why for m in unit.modes if (why := entry.supports(m))}
+    coverage = Coverage(entry.name, unit.modes)
     try:
         subjects = list(opinfo.subjects(entry, unit.seed))
     except Exception as error:  # PyTorch's own sample generator raised
@@ -73,25 +75,35 @@ def _opinfo(unit: Unit, result: UnitResult) -> None:
                 message=f"PyTorch's samples could not be made: {type(error).__name__}: {error}"[:300],
             )
         )
-        result.coverage.append(_coverage(entry.name, result.rows, {"PyTorch's samples could not be made"}))
+        result.coverage.append(coverage.record(result.rows, {"PyTorch's samples could not be made"}))
         return
+    coverage.samples = len(subjects)
     traced: Counter[tuple[str, str]] = Counter()
     for number, subject in subjects:
         result.programs += 1
         rows = Rows(f"opinfo/{entry.name}/{number}", op=entry.name, source="opinfo", seed=subject.seed)
-        if elements(subject) > LARGEST_SAMPLE:
-            text = f"sample {number} has {elements(subject)} entries, compared are samples of up to {LARGEST_SAMPLE}"
-            rows.add(mode="R", verdict="unsupported", dtype="float64", message=text)
-            reasons.add(text)
+        size = elements(subject)
+        text = ""
+        if size > LARGEST_SAMPLE:
+            text = f"a sample of {size} entries; compared are samples of up to {LARGEST_SAMPLE}"
+            rows.add(mode="R", verdict="unsupported", dtype="float64", message=f"sample {number}: {text}")
+            reasons.add(f"sample {number}: {text}")
         elif not subject.leaves:
             text = "no argument of this sample asks for a gradient"
             rows.add(mode="R", verdict="agree", dtype="float64", message=text)
-        else:
-            for mode in unit.modes:
-                if mode not in declined and number < _samples(unit, mode):
-                    reasons |= _compare(entry.name, number, subject, mode, rows, traced, result)
+        for mode in unit.modes:
+            most = _samples(unit, mode)
+            if text or mode in declined or number >= most:
+                asked = f"only the first {most} samples were asked for"
+                coverage.leave_out(number, mode, text or declined.get(mode) or asked)
+                continue
+            before = len(rows.rows)
+            reasons |= _compare(entry.name, number, subject, mode, rows, traced, result)
+            coverage.count(number, mode, rows.rows[before:], empty=size == 0)
         result.rows += rows.rows
-    result.coverage.append(_coverage(entry.name, result.rows, reasons | {f"{m}: {w}" for m, w in declined.items()}))
+    result.coverage.append(
+        coverage.record(result.rows, reasons | {f"{m}: {w}" for m, w in declined.items()})
+    )
 
 
 def _samples(unit: Unit, mode: str) -> float:
@@ -191,22 +203,6 @@ def _candidate(
 def _main_operation(recording: Recording | None) -> str:
     calls = [c for c in recording.calls if c.func is not None] if recording is not None else []
     return calls[-1].qualified if calls else "composition"
-
-
-def _coverage(name: str, rows: list[dict[str, Any]], reasons: set[str]) -> dict[str, Any]:
-    """One record: compared if every mode-R row of every sample ended in a comparison."""
-    from ..judgement.judging import worst
-
-    reverse = [r for r in rows if r.get("mode") == "R"]
-    covered = bool(reverse) and not any(r["verdict"] in ("unsupported", "raised") for r in reverse)
-    return {
-        "name": name,
-        "source": "opinfo",
-        "status": "compared" if covered else "not covered",
-        "comparisons": len(rows),
-        "verdict": worst([r["verdict"] for r in reverse]) if reverse else "unsupported",
-        "reason": "; ".join(sorted(r for r in reasons if r))[:400],
-    }
 
 
 def _text(error: BaseException) -> str:

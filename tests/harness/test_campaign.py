@@ -70,6 +70,41 @@ def test_every_sample_of_an_entry_ends_in_a_row():
     assert {r["mode"] for r in result.rows} == {"R", "FF"}
     (record,) = result.coverage
     assert record["status"] == "compared"
+    assert record["modes"]["R"]["compared"] == record["samples"] == result.programs
+    assert record["modes"]["FF"]["compared"] == units.SECOND_ORDER_SAMPLES
+    (left,) = record["modes"]["FF"]["left_out"]
+    assert left["reason"] == f"only the first {units.SECOND_ORDER_SAMPLES} samples were asked for"
+    assert left["samples"] == record["samples"] - units.SECOND_ORDER_SAMPLES
+    assert left["numbers"] == f"{units.SECOND_ORDER_SAMPLES}-{record['samples'] - 1}"
+
+
+def test_a_sample_that_was_not_compared_counts_as_left_out_with_its_reason(monkeypatch):
+    monkeypatch.setattr(units, "LARGEST_SAMPLE", 10)
+    (record,) = run_unit(Unit("opinfo", "exp", ("R", "F"), 0)).coverage
+    large, other = (sum(left["samples"] for left in record["modes"][m]["left_out"]) for m in ("R", "F"))
+    assert large == other > 0 and record["status"] == "not covered"
+    for mode in ("R", "F"):
+        found = record["modes"][mode]
+        assert found["compared"] + large == record["samples"]
+        assert all("compared are samples of up to 10" in left["reason"] for left in found["left_out"])
+    monkeypatch.setattr(units, "LARGEST_SAMPLE", 1000)
+    monkeypatch.setattr(units, "compare_reverse", lambda subject, rows: 1 / 0)
+    (record,) = run_unit(Unit("opinfo", "sin", ("R",), 0, samples=1)).coverage
+    assert record["modes"]["R"]["compared"] == 0
+    assert record["modes"]["R"]["left_out"][0]["reason"].startswith("crashed: ZeroDivisionError")
+
+
+def test_coverage_by_sample_is_told_on_every_page(found, tmp_path):
+    out = campaign.write(found, tmp_path / "out", None, [], "gradwitness run")
+    counted = {c["mode"]: c for c in json.loads((out / "summary.json").read_text())["sample_coverage"]}
+    assert set(counted) == {"R", "F", "FF"}
+    samples = sum(c["samples"] for c in found.coverage)
+    assert all(c["samples"] == samples for c in counted.values())
+    for c in counted.values():
+        assert c["compared"] + sum(left["samples"] for left in c["left_out"]) == samples
+        assert {e for left in c["left_out"] for e in left["entries"]} <= set(FAULTY)
+    for page in ("report.html", "report.md"):
+        assert "only the first 3 samples were asked for" in (out / page).read_text()
 
 
 def die(unit):
