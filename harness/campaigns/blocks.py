@@ -12,7 +12,7 @@ from ..evidence.findings import FAILING, Candidate
 from ..evidence.scripts import answers_of, random_directions, script_of_program
 from ..generation.drawn import Case
 from ..generation.emit import compiled, emit
-from ..judgement.comparing import NAN_MADE
+from ..judgement.by_limits import NAN_MADE
 from ..judgement.explaining import ZERO_TIMES_INFINITY, Explanation, explanations
 from ..judgement.one_sided import WRONG_SUM
 from ..judgement.rows import Rows
@@ -80,7 +80,8 @@ def _candidates(case: Case, mode: str, dtype: str, seed: int, wrong: Sequence[di
         differ = [r for r in wrong if r["verdict"] == "mismatch" and r["program"] == "whole"]
         only_nan = all(not math.isfinite(r["torch_value"]) for r in differ)
         if NAN_MADE in note:  # float32 reaches singular points that the program alone does not
-            composed = Explanation(composed.op, row["culprit"], mode, case, note, ZERO_TIMES_INFINITY)
+            culprit = row.get("culprit") or composed.op
+            composed = Explanation(composed.op, culprit, mode, case, note, ZERO_TIMES_INFINITY)
         found = explanations(case, mode, dtype, seed, only_nan) or [composed]
     else:
         raising = _raising(case, mode, dtype, seed)

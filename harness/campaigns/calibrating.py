@@ -19,7 +19,8 @@ import torch
 from ...reference_engine.rounding import NOISE, UNIT_ROUNDOFF
 from ..evidence.known import KnownIssue, load, match
 from ..generation.drawn import Case
-from ..judgement.comparing import NAN_MADE, Found, TheirsRaised, compare_reverse, cotangents
+from ..judgement.by_limits import NAN_MADE
+from ..judgement.comparing import Found, TheirsRaised, compare_reverse, cotangents
 from ..judgement.explaining import explanations
 from ..judgement.judging import THRESHOLD, Judgement, measured
 from ..judgement.local import LocalVerdict, condition, judge_node

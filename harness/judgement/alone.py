@@ -15,7 +15,7 @@ from ..recorder.preserving import random_state, untouched
 from ..result import ATEN, CUSTOM, NESTED, OPERATOR, Culprit
 from .comparing import Found, compare_forward_modes, compare_reverse
 from .culprits import place
-from .localising import suspects, weighted
+from .localising import WEIGHTS, suspects, weighted
 from .rows import Rows
 from .subject import Subject
 
@@ -35,16 +35,17 @@ def wrong_alone(subject: Subject, found: Found, mode: str) -> Culprit | None:
             row = _mismatch(function, asked, subject.seed)
             if row is not None:
                 return _culprit_of(function, row, asked, subject.seed)
-        culprit = _call_alone(subject, found, asked, False)
+        culprit = _call_alone(subject, found, asked, None)
         if culprit is not None:
             return culprit
-    return _call_alone(subject, found, mode, True) if len(mode) > 1 else None
+    tried = (_call_alone(subject, found, mode, weight) for weight in (WEIGHTS if len(mode) > 1 else ()))
+    return next((culprit for culprit in tried if culprit is not None), None)
 
 
-def _call_alone(subject: Subject, found: Found, mode: str, weights: bool) -> Culprit | None:
+def _call_alone(subject: Subject, found: Found, mode: str, weight: float | None) -> Culprit | None:
     """The first recorded call that is a mismatch on its own, if there is one."""
     assert found.recording is not None and found.seen is not None
-    for call, _, _, single in suspects(found.recording, found.seen, mode, subject.seed, weights):
+    for call, _, _, single in suspects(found.recording, found.seen, mode, subject.seed, weight):
         row = _worst([r for r in single.rows if r["verdict"] == "mismatch"])
         kind = ATEN if call.qualified.startswith(("aten::", "prims::")) else OPERATOR
         return Culprit(call.qualified, *place(call.where), **_numbers(row), mode=mode, kind=kind)

@@ -23,8 +23,9 @@ from ..recorder.preserving import random_state, random_state_of_backward, random
 from ..recorder.recording import Recording, to_numpy
 from ..recorder.witnessing import Witnessed
 from ..result import END_TO_END, NOTHING_DEPENDS, Culprit
+from .by_limits import hold_against_limits, tell_decided
 from .conventions import follow, within
-from .culprits import culprit_of, rows_of_forms, rows_of_hooks, where_nan_starts
+from .culprits import culprit_of, place, rows_of_forms, rows_of_hooks, where_nan_starts
 from .judging import REAL_PART, Judgement, Question, judge, worst
 from .local import LocalVerdict, judge_node, judge_values
 from .looking_again import look_again
@@ -36,11 +37,6 @@ from .rows import Rows, name_part
 from .second_run import differ, row_of_parting
 from .subject import Subject, cotangents, record
 
-NAN_MADE = "0 · inf is NaN"
-ZERO_TIMES_SLOPE = (
-    "{0} at {1} multiplies an adjoint of 0 by a slope that is infinite or NaN, and "
-    f"{NAN_MADE}: select its argument first (torch.where before and after it), not its result alone"
-)
 BY_DUALS = "by dual numbers (torch.autograd.forward_ad): torch.func refuses this callable: {0}"
 PRECISION = ("float64", "float32", "bfloat16", "float16")
 
@@ -157,6 +153,7 @@ def _globally(
         t = _draw([recording.variables[v].value.shape for v in used], subject.seed)
         count = len(used)
         hold_against_one_sided(judged, question, program, inputs[:count], inputs[count:], t, "R", seen.values)
+        hold_against_limits(judged, question, program, inputs[:count], inputs[count:], t, t, "R", seen.values)
     judgements = dict(zip(used, judged, strict=True))
     open_nodes = [f"{v.operation} ({v.where})" for v, _ in local if v.judgement.verdict == "indeterminate"]
     gone = dict(zip(used, missing, strict=True))
@@ -176,11 +173,9 @@ def _globally(
             found.culprit = Culprit("end to end", "", 0, *numbers, kind=END_TO_END, part=j.part)
             made = where_nan_starts(local) if np.isnan(j.torch_value) else None
             if made is not None:
-                file, _, line = made.where.rpartition(":")
-                number = int(line) if line.isdigit() else 0
-                found.culprit = Culprit(made.operation, file, number, *numbers, part=j.part)
-                rows.rows[-1]["message"] = ZERO_TIMES_SLOPE.format(made.operation, made.where or "an unknown line")
-                rows.rows[-1]["culprit"] = made.operation
+                found.culprit = Culprit(made.operation, *place(made.where), *numbers, part=j.part)
+                rows.rows[-1].update(message=made.text(j.note), culprit=made.operation)
+    tell_decided(rows.rows, judgements.values())
 
 
 def _same_numbers(outputs: Sequence[torch.Tensor], recorded: Sequence[torch.Tensor]) -> bool:
@@ -318,6 +313,8 @@ def compare_forward_modes(subject: Subject, rows: Rows, mode: str) -> Found:
     judged = judge(question)
     if not relied:
         hold_against_one_sided(judged, question, program, numbers[0], [], numbers[1], mode, seen.values)
+        cotangents_of = [to_numpy(g) for g in c]
+        hold_against_limits(judged, question, program, numbers[0], cotangents_of, *numbers[1:], mode, seen.values)
     asked = [recording.torch_outputs[i] for i in wanted] if mode in ("F", "FF") else [leaves[i] for i in used]
     for name, j, x in zip(names, judged, asked, strict=True):
         follow(j, relied)

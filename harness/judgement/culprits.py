@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,19 @@ from ..recorder.nodes import Node
 from ..recorder.recording import Recording
 from ..recorder.registered import registered_code
 from ..result import ATEN, CUSTOM, HOOK, Culprit
+from .by_limits import NAN_MADE, SIDES
 from .local import LocalVerdict
 from .rows import Rows
+
+ZERO_TIMES_SLOPE = (
+    "{0} at {1} multiplies an adjoint of 0 by a slope that is infinite or NaN, and "
+    f"{NAN_MADE}: select its argument first (torch.where before and after it), not its result alone"
+)
+INFINITE_TIMES_SLOPE = (
+    "{0} at {1} multiplies an infinite adjoint by a slope of 0, and "
+    f"{NAN_MADE}: write the two operations as one that has a slope there (x.abs() for the root of x²), or keep their "
+    "argument away from it"
+)
 
 
 def culprit_of(v: LocalVerdict, node: Node | None) -> Culprit:
@@ -160,11 +172,29 @@ def _numbers(n: HookNote) -> tuple[tuple[int, ...], float, float]:
     return entry, float(np.real(n.after[entry])), float(np.real(n.before[entry]))
 
 
-def where_nan_starts(local: Sequence[tuple[LocalVerdict, Node | None]]) -> LocalVerdict | None:
-    """The node that sends a NaN although none arrives: it multiplied a zero adjoint by a slope that is not finite."""
+@dataclass(frozen=True)
+class NanMade:
+    """A node that sends a NaN although none arrives. infinite: what arrives is infinite and meets a slope of 0;
+    otherwise an adjoint of 0 meets a slope that is not finite.
+    """
+
+    operation: str
+    where: str
+    infinite: bool
+
+    def text(self, note: str) -> str:
+        """What is wrong and what to do, and what limits say of the whole."""
+        said = INFINITE_TIMES_SLOPE if self.infinite else ZERO_TIMES_SLOPE
+        text = said.format(self.operation, self.where or "an unknown line")
+        return f"{text}. {note}" if note.startswith(SIDES) else text
+
+
+def where_nan_starts(local: Sequence[tuple[LocalVerdict, Node | None]]) -> NanMade | None:
+    """The first node that makes a NaN, None if none does."""
     for v, n in local:
         if n is not None and v.quantity == "derivative" and _has_nan(n.sent) and not _has_nan(n.received):
-            return v
+            infinite = any(g is not None and np.isinf(g).any() for g in n.received)
+            return NanMade(v.operation, v.where, infinite)
     return None
 
 

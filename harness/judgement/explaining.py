@@ -27,7 +27,7 @@ from ..evidence.scripts import Directions, answers_of, random_directions
 from ..generation.drawn import Case
 from ..generation.emit import compiled, emit
 from .comparing import record
-from .localising import suspects
+from .localising import WEIGHTS, suspects
 from .one_sided import EXACT
 
 ZERO_TIMES_INFINITY = "zero times infinity"
@@ -72,8 +72,8 @@ def explanations(case: Case, mode: str, dtype: str, seed: int, only_nan: bool) -
         found: dict[str, Explanation] = {}
         for number, single in enumerate(alone):
             located = differs_alone(single, asked, dtype, seed + number)
-            if located is None and len(asked) == 2 and "R" in asked:
-                located = _differs_weighted(single, asked, dtype, seed + number)
+            for weight in WEIGHTS if len(asked) == 2 and "R" in asked else ():
+                located = located or _differs_weighted(single, asked, dtype, seed + number, weight)
             if located is not None:
                 for op, culprit in _named(located, seed):
                     note = "" if asked == mode else f"it differs in {_said(asked)}, which enters the answer in {mode}"
@@ -113,8 +113,8 @@ def _unlike_choices(alone: list[Case], mode: str, dtype: str, seed: int) -> Iter
             yield Explanation(op, aten_operation(single), mode, single, note, UNLIKE_CHOICES)
 
 
-def _differs_weighted(single: Case, mode: str, dtype: str, seed: int) -> Located | None:
-    """Whether an equation differs once its results are multiplied by weights of 1 that are differentiated too.
+def _differs_weighted(single: Case, mode: str, dtype: str, seed: int, weight: float) -> Located | None:
+    """Whether an equation differs once its results are multiplied by equal weights that are differentiated too.
 
     At second order the derivative in the weights is Df[t], by the rule that differentiates the cotangent: in a program
     other operations ask for it, and the equation alone does not.
@@ -128,8 +128,8 @@ def _differs_weighted(single: Case, mode: str, dtype: str, seed: int) -> Located
     weighted = Program(
         (*program.inputs, *weights), program.constants, (*program.equations, *products), tuple(results), program.name
     )
-    ones = tuple(np.ones(v.shape) for v in weights)
-    located = differs_alone(Case(weighted, (*single.inputs, *ones)), mode, dtype, seed)
+    numbers = tuple(np.full(v.shape, weight) for v in weights)
+    located = differs_alone(Case(weighted, (*single.inputs, *numbers)), mode, dtype, seed)
     if located is None:
         return None
     e = program.equations[-1]

@@ -17,6 +17,7 @@ from ...reference_engine.reverse import reverse
 from ...reference_engine.rounding import UNIT_ROUNDOFF
 from ..recorder.nodes import VIEW_NODES, Node, adjoint
 from ..recorder.witnessing import Witnessed
+from .by_limits import hold_against_limits
 from .conventions import follow
 from .judging import Judgement, Question, judge
 from .plans import started
@@ -65,12 +66,16 @@ def judge_node(seen: Witnessed, node: Node, seed: int = 0) -> Iterator[LocalVerd
     if any(name in node.name for name in VIEW_NODES):
         return
     try:
-        question = _question(seen, node, inputs, outputs, seed)
+        question, program, values, cotangents = _question(seen, node, inputs, outputs, seed)
     except EngineError as error:
         yield LocalVerdict(operation, where, "derivative", 0, Judgement("unsupported", note=str(error)), node.name)
         return
     names = [name for c in node.calls for name in seen.followed.get(c, ())]
-    for i, judgement in enumerate(judge(question)):
+    judgements = judge(question)
+    if not names and all((np.isfinite(g) & (g != 0.0)).all() for g in cotangents):  # 0 · inf is judged end to end
+        t = [np.zeros(np.shape(x)) for x in values]
+        hold_against_limits(judgements, question, program, values, cotangents, t, t, "R", seen.values)
+    for i, judgement in enumerate(judgements):
         edge = next(e for e, v in node.inputs if v == inputs[i])
         follow(judgement, names)
         if recording.variables[inputs[i]].dtype.is_complex:
@@ -94,7 +99,7 @@ def condition(seen: Witnessed, node: Node, edge: int, entry: int, seed: int = 0,
     for an entry of 0. entry: flat index. No model of how PyTorch rounds enters into it.
     """
     inputs, outputs = _ends(seen, node)
-    question = _question(seen, node, inputs, outputs, seed)
+    question = _question(seen, node, inputs, outputs, seed)[0]
     variable = seen.tracers[dict(node.inputs)[edge]].variable
     k = [seen.tracers[v].variable for v in inputs].index(variable)
     u, rng = UNIT_ROUNDOFF[question.dtype], np.random.default_rng(seed)
@@ -116,7 +121,8 @@ def condition(seen: Witnessed, node: Node, edge: int, entry: int, seed: int = 0,
 
 def _question(
     seen: Witnessed, node: Node, inputs: list[int], outputs: list[tuple[int, int]], seed: int
-) -> Question:
+) -> tuple[Question, Program, list[Any], list[Any]]:
+    """What is asked of a node, its program, the values of its inputs, and the adjoints that arrive."""
     recording = seen.recording
     equations = seen.region(node.calls)
     ins = [seen.tracers[v].variable for v in inputs]
@@ -153,9 +159,10 @@ def _question(
     arrives = any(np.isnan(g).any() for g in cotangents)
     count = len(values) + len(cotangents)
     operands = [*range(count), *range(len(given) - len(known), len(given))]
-    undefined = undefined or arrives
+    flags = nan, seed, undefined or arrives, arrives
     scales = range(len(values), count)
-    return Question(plan, given, sent, dtype, lossy, nan, seed, undefined, arrives, operands=operands, scales=scales)
+    question = Question(plan, given, sent, dtype, lossy, *flags, operands=operands, scales=scales)
+    return question, program, values, cotangents
 
 
 def _recorded(seen: Witnessed, equations: list[Any]) -> dict[Variable, Any]:

@@ -52,15 +52,19 @@ def single_call(recording: Recording, call: Call, active: set[int], seed: int) -
     return Subject(call_alone, leaves, [], [f"argument {i}" for i in positions], None, seed)
 
 
-def weighted(subject: Subject) -> Subject:
-    """The subject with each of its results multiplied by weights of 1 that are differentiated too.
+# A rule may be right for every cotangent but 0, where it takes another branch.
+WEIGHTS = (1.0, 0.0)
+
+
+def weighted(subject: Subject, weight: float = 1.0) -> Subject:
+    """The subject with each of its results multiplied by equal weights that are differentiated too.
 
     At second order the derivative in the weights is Df[t], by the rule that differentiates the cotangent: elsewhere a
     cotangent depends on the inputs, in an operation alone it does not. Raises what the callable raises.
     """
     with random_state(), torch.no_grad():
         outputs = [y for y in tensors_in(subject.call(*subject.inputs)) if y.is_floating_point() or y.is_complex()]
-    weights = [torch.ones_like(y).requires_grad_() for y in outputs]
+    weights = [torch.full_like(y, weight).requires_grad_() for y in outputs]
     count = len(subject.inputs)
 
     def call(*tensors: torch.Tensor) -> list[torch.Tensor]:
@@ -72,11 +76,11 @@ def weighted(subject: Subject) -> Subject:
 
 
 def suspects(
-    recording: Recording, seen: Witnessed, mode: str, seed: int = 0, weights: bool = False
+    recording: Recording, seen: Witnessed, mode: str, seed: int = 0, weight: float | None = None
 ) -> Iterator[tuple[Call, Subject, Found, Rows]]:
     """Every distinct recorded call whose own derivative in `mode` is a mismatch, in the order of the run.
 
-    weights: each with its results `weighted`.
+    weight: each with its results `weighted` by it.
     """
     tried: set[Any] = set()
     for call in recording.calls:
@@ -92,7 +96,7 @@ def suspects(
         tried.add(key)
         rows = Rows(call.qualified, seed=seed)
         try:
-            subject = weighted(subject) if weights else subject
+            subject = subject if weight is None else weighted(subject, weight)
             found = compare_reverse(subject, rows) if mode == "R" else compare_forward_modes(subject, rows, mode)
         except (TheirsRaised, UsageError, RuntimeError):  # no floating result, or it needs its context
             continue
