@@ -28,6 +28,11 @@ CASES = {
     "repeated-indices": (lambda s: torch.zeros(3, dtype=s.dtype).scatter(0, TWICE, s), [1.0, 2.0, 3.0], ("R", "F")),
     "symmetric-input": (torch.linalg.cholesky, SYMMETRIC, ("R", "F")),
     "triangular-input": (torch.cholesky_inverse, TRIANGLE, ("R",)),
+    "normalised-log-probabilities": (
+        lambda z: F.ctc_loss(z.log_softmax(-1).transpose(0, 1), torch.tensor([[1, 2]]), (3,), (2,)),
+        [[[0.1, 0.7, -0.3], [0.5, 0.2, 0.1], [-0.4, 0.3, 0.2]]],
+        ("R",),
+    ),
     "tangents-through-no-grad": (under_no_grad, 2.0, ("F",)),
 }
 
@@ -63,6 +68,20 @@ def test_a_call_that_needs_no_definition_is_plain_agreement():
     w = torch.ones(3, 2, dtype=torch.float64)
     assert check(lambda w: F.embedding(used, w, padding_idx=0), w).verdict == "agree"
     assert check(torch.linalg.cholesky, torch.eye(2, dtype=torch.float64) * 4.0).verdict == "convention"
+
+
+def test_log_probabilities_that_passed_no_log_softmax_get_the_derivative_of_ctc_loss():
+    lp = torch.tensor([[[0.2, 0.5, 0.3]]], dtype=torch.float64).log()  # normalised, and yet a leaf
+
+    def loss(lp):
+        return F.ctc_loss(lp, torch.tensor([[1]]), (1,), (1,), reduction="sum")
+
+    result = check(loss, lp)
+    assert result.verdict == "mismatch" and "pytorch/pytorch#52241" in set(result.frame.known.dropna())
+    for normalise in (lambda z: z.log_softmax(-1), lambda z: z.softmax(-1).log()):
+        for dtype in (torch.float64, torch.float32):
+            assert check(lambda z, n=normalise: loss(n(z)), lp.to(dtype)).verdict == "convention"
+    assert check(lambda z: loss(z.log_softmax(-1) * 1.5), lp).verdict == "mismatch"
 
 
 def test_a_definition_never_excuses_another_number():
