@@ -26,10 +26,19 @@ NOISE = 0.4  # standard deviation of one rounding in units of u; a uniform error
 @dataclass(frozen=True)
 class Rounding:
     """How one variable is rounded: `computed` names the precision that its equation works in, `stored` the shorter one
-    that its result is then rounded to (None: kept as computed)."""
+    that its result is then rounded to (None: kept as computed). jumps: a whole number is made of it at once, so that
+    what matters is not how large its error is, but which number it is rounded to."""
 
     computed: str
     stored: str | None = None
+    jumps: bool = False
+
+
+def nearest(x: Any, dtype: str) -> Any:
+    """The number with the digits of `dtype` that is nearest to x, the even one of two. Source: IEEE 754-2019, 4.3.1."""
+    digits = -int(np.log2(UNIT_ROUNDOFF[dtype]))
+    mantissa, exponent = np.frexp(x)
+    return np.ldexp(np.rint(np.ldexp(mantissa, digits)), exponent - digits)
 
 
 def drift(primitive: Primitive, arguments: Sequence[Any], params: dict[str, Any], result: Any, u: float) -> Any:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from .program import Program
+from .registry import TANGENT
 from .reverse import reverse
 from .simplify import simplify
 
@@ -22,7 +23,7 @@ def forward(program: Program, wrt: Sequence[int] | None = None, *, lossy: bool =
     """
     if wrt is None:
         wrt = [i for i, v in enumerate(program.inputs) if v.dtype.kind in "fc"]
-    pulled = simplify(reverse(program, wrt, lossy=lossy))
+    pulled = simplify(reverse(program, wrt, lossy=TANGENT if lossy else False))
     first = len(program.inputs)
     cotangents = range(first, first + len(program.outputs))
     pushed = simplify(reverse(pulled, list(cotangents)))

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtri
 
-from .drift import MAGNIFIED, NOISE, SMALLEST, UNIT_ROUNDOFF, Rounding, drift
+from .drift import MAGNIFIED, NOISE, SMALLEST, UNIT_ROUNDOFF, Rounding, drift, nearest
 from .program import Equation, Variable
 from .registry import Array, Primitive
 
@@ -89,6 +89,9 @@ class Noise:
         if isinstance(result, tuple):
             pairs = zip(result, equation.outputs, strict=True)
             return tuple(self._moved(r, *self.deviation(primitive, equation, arguments, r, v), False) for r, v in pairs)
+        how = self.roundings.get(equation.outputs[0], self.usual)
+        if how.jumps:
+            return nearest(result, how.stored or how.computed)
         found = self.deviation(primitive, equation, arguments, result, equation.outputs[0])
         return self._moved(result, *found, ours)
 

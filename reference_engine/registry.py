@@ -34,6 +34,7 @@ class Marker(enum.Enum):
 CONSTANT, NOT_WRITTEN, DOES_NOT_EXIST = Marker.CONSTANT, Marker.NOT_WRITTEN, Marker.DOES_NOT_EXIST
 
 Rule = Callable[..., Any]
+TANGENT = "tangent"  # asks for the rules that lose digits in forward mode
 ELEMENTWISE, STRUCTURAL, GENERAL = "elementwise", "structural", "general"
 
 
@@ -63,7 +64,7 @@ class Primitive:
     selects: per argument, a rule giving the Boolean of entries whose cotangent is *not* a strong zero (None: all).
     drops: (structural) some entries of the input may not reach the output; their cotangent is a strong zero.
     lossy: other correct formulas for the rules that lose digits (for example from a saved output), used only to tell
-    lost accuracy from a wrong formula.
+    lost accuracy from a wrong formula. lossy_tangent: the same where forward mode has a formula of its own.
     ulps: rounding error of one result in units of 0.4 unit roundoffs; 0 for data movement.
     torch: format string of the PyTorch spelling: {0}, {1}, ... arguments ({args}: all), {name} parameters; or a
     callable (names, params) -> str.
@@ -81,6 +82,7 @@ class Primitive:
     torch: str | Callable[..., str] | None = None
     selects: tuple[Rule | None, ...] | Rule | None = None
     lossy: tuple[Rule | Marker | float, ...] | None = None
+    lossy_tangent: tuple[Rule | Marker | float, ...] | None = None
     ulps: float = 1.0
     accumulates: Accumulation | None = None
     integers: frozenset[int] = frozenset()
@@ -91,15 +93,19 @@ class Primitive:
     domain: tuple[str, ...] = ()
     sites: bool = False
 
-    def rule(self, i: int, lossy: bool = False) -> Rule | Marker | float:
-        rules = self.lossy if lossy and self.lossy is not None else self.rules
+    def rule(self, i: int, lossy: bool | str = False) -> Rule | Marker | float:
+        """The rule of argument i. lossy: one that loses digits if there is one, that of forward mode for TANGENT."""
+        rules = self._losing(lossy) or self.rules
         if callable(rules):
             return lambda *args, **params: rules(i, *args, **params)
         return rules[i]
 
-    def select(self, i: int, lossy: bool = False) -> Rule | None:
+    def _losing(self, lossy: bool | str) -> tuple[Rule | Marker | float, ...] | None:
+        return (lossy == TANGENT and self.lossy_tangent) or (self.lossy if lossy else None)
+
+    def select(self, i: int, lossy: bool | str = False) -> Rule | None:
         """The rule for what is not a strong zero. Lossy rules select nothing: they may round where they should not."""
-        if self.selects is None or (lossy and self.lossy is not None):
+        if self.selects is None or self._losing(lossy) is not None:
             return None
         if callable(self.selects):
             selects = self.selects

@@ -30,14 +30,15 @@ class Step(NamedTuple):
 
 
 def reverse(
-    program: Program, wrt: Sequence[int] | None = None, *, lossy: bool = False, trail: list[Step] | None = None
+    program: Program, wrt: Sequence[int] | None = None, *, lossy: bool | str = False, trail: list[Step] | None = None
 ) -> Program:
     """The program (inputs…, one cotangent per output) -> one gradient per input in `wrt` (default: every float input).
 
     x̄ = Σ_outputs g ∂y/∂x.  Shapes: each gradient has the shape of its input. The equations of `program` come first,
     unchanged, so values known from a forward run can be used again. `lossy` takes the declared alternative rules that
-    lose digits. `trail` receives a Step for each equation that is differentiated, the last equation first. Raises
-    DerivativeError where a derivative does not exist. Source: Griewank and Walther, Evaluating Derivatives, ch. 3.
+    lose digits (TANGENT: those of forward mode). `trail` receives a Step for each equation that is differentiated, the
+    last equation first. Raises DerivativeError where a derivative does not exist. Source: Griewank and Walther,
+    Evaluating Derivatives, ch. 3.
     """
     if wrt is None:
         wrt = [i for i, v in enumerate(program.inputs) if v.dtype.kind in "fc"]
@@ -89,7 +90,7 @@ def _zeros(builder: Builder, variable: Variable) -> Tracer:
     return bind("broadcast_to", zero, shape=variable.shape) if variable.shape else zero
 
 
-def _contribution(builder: Builder, e: Equation, i: int, gs: list[Cotangent], lossy: bool) -> Cotangent | None:
+def _contribution(builder: Builder, e: Equation, i: int, gs: list[Cotangent], lossy: bool | str) -> Cotangent | None:
     """What equation `e` sends back to its argument `i`."""
     primitive = PRIMITIVES[e.primitive]
     rule = primitive.rule(i, lossy)
@@ -136,7 +137,7 @@ def _elementwise(
     y: Tracer,
     xs: list[Tracer],
     params: dict[str, Any],
-    lossy: bool = False,
+    lossy: bool | str = False,
 ) -> Cotangent:
     """g ∂y/∂xᵢ, kept at exactly 0 where the cotangent is a strong zero, summed over the axes xᵢ was broadcast along."""
     x = xs[i]

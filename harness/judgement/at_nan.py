@@ -1,14 +1,15 @@
 """At a NaN input any derivative is legitimate, but entries with equal inputs must get equal ones.
 
 The body of a vectorised loop and its scalar tail can treat NaN otherwise: one compares x > 0, the other x <= 0, and
-both are false. In an operation that works entry by entry, equal bits in every argument must give one slope. And what is
-not NaN there is judged as ever.
+both are false. In an operation that works entry by entry, equal bits in every argument must give one slope. And what
+does not depend on a NaN is judged as ever.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -24,37 +25,62 @@ UNEQUAL = (
     "what arrives: the body of a vectorised loop and its tail differ"
 )
 MOVES = frozenset(("choice", "cast", "reshape", "broadcast_to"))  # entries stay in order, or one number goes everywhere
+IN_ITS_PLACE = (-np.inf, np.inf, 0.0, -1.25, 0.75)
 SEEN = 256  # entries of a group that each of it is held against: a kernel's tail is shorter than that
 ASKS_SIGNS = frozenset(("copysign",))  # of a NaN too, which are not compared here
 
 
 def settle(question: Question, answers: Sequence[Array], exact: Sequence[Array], results: list[Judgement]) -> None:
     """Settle what differs in a question with NaN among its inputs, in place."""
+    arguments = [np.asarray(x) for x in question.given]
     pointwise = by_entries(question.plan)
+    reached: list[Array] | None = None
     for i, (t, y, r) in enumerate(zip(answers, exact, results, strict=True)):
         if r.verdict not in ("mismatch", "indeterminate"):
             continue
-        if not pointwise or t.shape != y.shape:
+        if t.shape != y.shape:
             r.verdict, r.note = "convention", ANY_VALUE
             continue
-        arguments = [np.asarray(x) for x in question.given]
-        if any(x.size not in (1, t.size) for x in arguments):
-            r.verdict, r.note = "convention", ANY_VALUE
-            continue
-        at = np.zeros(t.size, dtype=bool)
-        for x in arguments:
-            at |= np.isnan(x).ravel() if x.dtype.kind in "fc" else False
-        found = unequal(question, t, at, [k for k in range(len(arguments)) if k not in question.scales])
-        if found is not None:
-            results[i] = found
-            continue
-        others = np.where(at.reshape(t.shape), y, t)
-        alone = question.plan.part([i])
-        (rest,) = judge(replace(question, plan=alone, answers=[others], input_is_nan=False, outside_domain=True))
+        if pointwise and all(x.size in (1, t.size) for x in arguments):
+            at = np.zeros(t.size, dtype=bool)
+            for x in arguments:
+                at |= np.isnan(x).ravel() if x.dtype.kind in "fc" else False
+            found = unequal(question, t, at, [k for k in range(len(arguments)) if k not in question.scales])
+            if found is not None:
+                results[i] = found
+                continue
+            at = at.reshape(t.shape)
+        else:
+            reached = reached or reached_by_nan(question, arguments, exact)
+            at = reached[i]
+        (rest,) = judge(_alone(question, i, np.where(at, y, t)))
         if rest.verdict in ("mismatch", "inaccurate"):
             results[i] = rest
         else:
             r.verdict, r.note = "convention", ANY_VALUE
+
+
+def _alone(question: Question, i: int, answer: Array) -> Question:
+    """The question about output i, answered by `answer`, where NaN excuses nothing."""
+
+    def lossy() -> tuple[Plan, Sequence[Any]]:
+        assert question.lossy is not None
+        plan, given = question.lossy()
+        return plan.part([i]), given
+
+    changed = {"plan": question.plan.part([i]), "answers": [answer], "lossy": question.lossy and lossy}
+    return replace(question, **changed, input_is_nan=False, outside_domain=True)
+
+
+def reached_by_nan(question: Question, arguments: Sequence[Array], exact: Sequence[Array]) -> list[Array]:
+    """The entries of each output that depend on a NaN: those that change with the number that stands in its place."""
+    reached = [np.isnan(y) for y in exact]
+    with np.errstate(all="ignore"):
+        for number in IN_ITS_PLACE:
+            given = [np.where(np.isnan(x), number, x) if x.dtype.kind in "fc" else x for x in arguments]
+            for k, y in enumerate(question.plan.run(given)):
+                reached[k] = reached[k] | ~((y == exact[k]) | (np.isnan(y) & np.isnan(exact[k])))
+    return reached
 
 
 def by_entries(plan: Plan) -> bool:

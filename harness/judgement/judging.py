@@ -30,6 +30,8 @@ SUSPECT = 16.0
 CLEAR = 256.0 * THRESHOLD
 # Errors of at most so many last roundings are right whatever came before; their z is an upper bound.
 SETTLED = SUSPECT
+# Two members of a set are one number where they differ by what summing weights in float64 leaves.
+SAME = 64.0 * UNIT_ROUNDOFF["float64"]
 OPEN = "open"  # the verdict on an output that is not yet measured
 REAL_PART = {"complex128": "float64", "complex64": "float32", "complex32": "float16"}
 ORDER = (
@@ -297,9 +299,12 @@ def inside(t: Array, lower: Array, upper: Array, s: Array, dtype: str) -> Array:
 
 
 def slack_of(lower: Array, upper: Array, s: Array, dtype: str) -> Array:
-    """How far rounding may put an answer beyond the ends of the set."""
+    """How far rounding may put an answer beyond the ends of the set; a kink elsewhere widens no entry that has but one
+    derivative."""
     with np.errstate(all="ignore"):
-        return np.asarray(THRESHOLD * (s + UNIT_ROUNDOFF[dtype] * np.maximum(np.abs(lower), np.abs(upper))))
+        size = np.maximum(np.abs(lower), np.abs(upper))
+        ends = np.where(upper - lower > SAME * size, UNIT_ROUNDOFF[dtype] * size, 0.0)
+        return np.asarray(THRESHOLD * (s + ends))
 
 
 def worst(verdicts: Sequence[str]) -> str:

@@ -74,6 +74,8 @@ SUMS_FORWARD = CONVOLUTIONS | {
     embedding_dense_backward unfold_backward""".split()
 }
 SUMS_BACKWARD = CONVOLUTIONS | OVERLAPPING
+# A quotient of which a whole number is made (torch.div with a rounding mode) is rounded first, as any quotient is.
+WHOLE_NUMBERS = frozenset(("trunc", "floor", "ceil", "round"))
 ONE_SUM = frozenset(("sum", "mean", "matmul", "einsum"))  # in a formula, one kernel each; others sum in several steps
 
 
@@ -184,16 +186,34 @@ def roundings(program: Program, derived: Program, trail: Sequence[Step], run: Ke
                 if not how.kernel:
                     stored[v] = how.backward
         stored.update({part: run.held[x] for x, part in step.contributions if x in run.held})
+    stored.update(_at_inputs(program, derived, trail, run))
     for e in reversed(derived.equations):  # data movement rounds nothing: what it moves is rounded where it is made
         if PRIMITIVES[e.primitive].ulps == 0.0:
             for v in e.outputs:
                 if v in stored and v.dtype.kind in "fc":
                     stored.update({w: stored[v] for w in e.inputs if w.dtype.kind in "fc" and w not in stored})
+    jumps = {v for e in derived.equations if e.primitive in WHOLE_NUMBERS for v in e.inputs}
     found = {}
-    for v in [v for e in derived.equations for v in e.outputs]:
-        last = stored.get(v)
-        works = computed.get(v) or _computed(last or "float64", False)
-        found[v] = Rounding(works, last if last in HALF and last != works else None)
+    for e in derived.equations:
+        for v in e.outputs:
+            last = stored.get(v)
+            works = computed.get(v) or _computed(last or "float64", False)
+            rounded = last if last in HALF and last != works else None
+            found[v] = Rounding(works, rounded, e.primitive == "divide" and v in jumps)
+    return found
+
+
+def _at_inputs(program: Program, derived: Program, trail: Sequence[Step], run: Kept) -> dict[Variable, str]:
+    """The sums of what arrives at an input from several places, with the dtype that the input is held in."""
+    within = {e for step in trail for e in (*step.gathering, *step.backward)}
+    owners = dict(zip(derived.inputs[len(program.inputs) :], program.outputs, strict=False))  # an input may be returned
+    owners.update({part: x for step in trail for x, part in step.contributions})
+    owners = {part: x for part, x in owners.items() if x in run.held}
+    found = {}
+    for e in derived.equations:
+        if e.primitive == "add" and e not in within and owners.keys() >= set(e.inputs):
+            owners[e.outputs[0]] = owners[e.inputs[0]]
+            found[e.outputs[0]] = run.held[owners[e.inputs[0]]]
     return found
 
 

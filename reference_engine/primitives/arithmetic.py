@@ -68,6 +68,12 @@ def _whole_quotient(y: Any, a: Any, b: Any) -> Any:
     return round((a - y) / b)
 
 
+def _truncated_quotient(y: Any, a: Any, b: Any) -> Any:
+    """trunc(a/b), which misses by one where the division rounds to a whole number; it is exact where b divides a."""
+    quotient = a / b
+    return where(equal_zero(y), round(quotient), trunc(quotient))
+
+
 # At whole multiples of b the value jumps and there is no derivative; ours is that of the side the value belongs to.
 remainder = elementwise(
     "remainder",
@@ -84,7 +90,7 @@ fmod = elementwise(
     np.fmod,
     1.0,
     lambda y, a, b: -_whole_quotient(y, a, b),
-    lossy=(1.0, lambda y, a, b: -trunc(a / b)),
+    lossy=(1.0, lambda y, a, b: -_truncated_quotient(y, a, b)),
     torch="torch.fmod({0}, {1})",
     source="a - b trunc(a/b), ISO C 7.12.10.1",
     domain=("real", "positive"),

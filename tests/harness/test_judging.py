@@ -128,3 +128,31 @@ def test_the_worst_verdict_comes_first_in_the_documented_order():
     assert worst(["agree", "inaccurate", "convention"]) == "inaccurate"
     assert worst(["unsupported", "mismatch", "raised"]) == "mismatch"
     assert worst([]) == "agree"
+
+
+def test_a_kink_elsewhere_widens_no_entry_that_has_one_derivative():
+    tied = np.array([0.5, 0.7, 0.9])
+    asked = question(lambda x: ops.maximum(x, 0.5), tied, off_by(40 * 2.0**-11, 2), "float16")
+    assert judge(asked)[0].verdict == "mismatch"
+    assert judge(question(lambda x: ops.maximum(x, 0.5), tied, off_by(1.0, 0), "float16"))[0].verdict == "convention"
+
+
+@pytest.mark.parametrize(("entry", "verdict"), [(0, "convention"), (2, "mismatch")])
+def test_a_nan_excuses_what_depends_on_it_alone(entry, verdict):
+    asked = question(ops.exp, [np.nan, 0.5, 0.9], lambda right: np.where(np.arange(3) == entry, 7.0, right))
+    asked.input_is_nan = True
+    assert judge(asked)[0].verdict == verdict
+
+
+def test_what_a_nan_does_not_reach_is_judged_where_entries_are_summed_too():
+    x = np.array([[1.0, np.nan], [0.5, 2.0]])
+    rows = question(lambda v: ops.sum(v, axis=1) ** 2, x, lambda right: right * np.array([[7.0], [1.0]]))
+    rows.input_is_nan = True
+    assert judge(rows)[0].verdict == "convention"
+    rows.answers = [np.array(rows.answers[0]) * np.array([[1.0], [7.0]])]
+    assert judge(rows)[0].verdict == "mismatch"
+
+
+def test_rules_of_forward_mode_are_not_granted_to_reverse_mode():
+    asked = question(lambda x: ops.maximum(0.6, x), [0.5, 0.7, 0.9], off_by(40 * 2.0**-11, 2), "float16", True)
+    assert judge(asked)[0].verdict == "mismatch"

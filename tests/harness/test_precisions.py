@@ -119,3 +119,32 @@ def test_a_planted_fault_in_the_affine_part_of_a_layer_norm_is_seen():
     result = check(lambda x: norm(WrongScale.apply(x)), (values(4, 6),), dtypes=("bfloat16",))
     assert result.verdict == "mismatch"
     assert "WrongScale" in result.explain()
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+@pytest.mark.parametrize("name", ["used twice", "returned twice"])
+def test_the_sum_that_arrives_at_an_input_is_rounded_to_its_dtype(name, dtype):
+    fn = {"used twice": lambda x: x + torch.tanh(x), "returned twice": lambda x: (x, x)}[name]
+    result = check(fn, (values(9) + 2.5,), dtypes=(dtype,))
+    assert set(result.frame["verdict"]) <= {"agree", "inaccurate"}, result.explain()
+
+
+class FmodOffByOne(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, a, b):
+        ctx.save_for_backward(a, b)
+        return torch.fmod(a, b)
+
+    @staticmethod
+    def backward(ctx, g):
+        a, b = ctx.saved_tensors
+        return g, g * (-torch.div(a, b, rounding_mode="trunc") - 1.0)
+
+
+def test_a_whole_quotient_is_that_of_the_quotient_as_stored():
+    b = torch.tensor([2.07421875], dtype=torch.float16)
+    rounded = torch.tensor([10.3671875], dtype=torch.float16), b  # the quotient is 4.998, and 5 in float16
+    assert check(torch.fmod, rounded).frame["verdict"].isin(["agree", "inaccurate"]).all()
+    below = torch.tensor([10.328125], dtype=torch.float16), b  # 4.979, five float16 numbers below 5
+    assert verdicts(check(torch.fmod, below)) == {"agree"}
+    assert check(FmodOffByOne.apply, below).verdict == "mismatch"
