@@ -57,6 +57,7 @@ from .primitives.contraction import kron, matmul, outer, tensordot, trace, vecdo
 from .primitives.convolution import conv, conv_transpose
 from .primitives.determinant import det, logabsdet
 from .primitives.diagonal import diag_embed, diagonal, tril, triu
+from .primitives.eigen import eig
 from .primitives.einsum import einsum
 from .primitives.exponential import (
     acosh,

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ...reference_engine import ops
-from .table import CallSite, lowers
+from .table import CallSite, NotCovered, lowers
 
 NONE, MEAN, SUM = 0, 1, 2  # PyTorch's codes of `reduction`
 
@@ -137,3 +137,47 @@ def multilabel_margin_loss(call: CallSite, x: Any, target: Any, reduction: int) 
     pairs = valid[:, :, None] & ~is_label[:, None, :]
     losses = ops.divide(ops.sum(ops.where(pairs, short, 0.0), axis=(1, 2)), float(count))
     return reduced(ops.reshape(losses, call.shape) if reduction == NONE else losses, reduction), None
+
+
+def _of_rows(x: Any, matrix: Any, target: Any, bias: Any, weight: Any, ignored: int) -> tuple[Any, Any]:
+    """-weight[class] log softmax(x Wᵀ + b)[class] and weight[class] of each row, 0 where the class is ignored."""
+    scores = ops.matmul(x, ops.swap_last(matrix))
+    scores = scores if bias is None else ops.add(scores, bias)
+    kept = np.asarray(target) != ignored
+    classes = np.where(kept, target, 0)
+    picked = ops.reshape(ops.take_along_axis(ops.log_softmax(scores, axis=-1), classes[:, None], axis=1), classes.shape)
+    scale = kept.astype(np.float64) if weight is None else ops.where(kept, ops.take(weight, classes, axis=0), 0.0)
+    return ops.where(kept, ops.negative(ops.multiply(picked, scale)), 0.0), scale
+
+
+@lowers("torch_nn::_linear_cross_entropy_batch_chunked")
+def linear_cross_entropy(
+    call: CallSite,
+    x: Any,
+    matrix: Any,
+    target: Any,
+    bias: Any,
+    weight: Any,
+    reduction: str,
+    ignored: int,
+    smoothing: float,
+    *how: Any,
+) -> Any:
+    """The cross entropy of x Wᵀ + b, summed or averaged over the weights that were not ignored.
+
+    x: (N, F), W: (C, F), target: (N,). The other three outputs are gradients that its backward reads, not part of it.
+    how: sizes of chunks and dtypes of sums.
+    """
+    if smoothing:
+        raise NotCovered(f"linear_cross_entropy in chunks with label_smoothing={smoothing}")
+    losses, scale = _of_rows(x, matrix, target, bias, weight, ignored)
+    loss = ops.sum(losses)
+    return ops.divide(loss, ops.sum(scale)) if reduction == "mean" else loss, None, None, None
+
+
+@lowers("torch_nn::_linear_cross_entropy_batch_chunked_no_reduction")
+def linear_cross_entropy_of_rows(
+    call: CallSite, x: Any, matrix: Any, target: Any, bias: Any, weight: Any, ignored: int, *how: Any
+) -> Any:
+    """The cross entropy of each row of x Wᵀ + b."""
+    return _of_rows(x, matrix, target, bias, weight, ignored)[0]

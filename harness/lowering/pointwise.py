@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from ...reference_engine import ops
+from ...reference_engine.primitives.choice import choice
 from .table import CallSite, NotCovered, lower_many, lowers
 
 lower_many(
@@ -209,3 +210,17 @@ def logit(call: CallSite, x: Any, eps: float | None = None) -> Any:
     if eps > 0.5:
         raise NotCovered(f"eps={eps} puts the lower bound above the upper; eps up to 0.5 is covered")
     return ops.logit(ops.clip(x, float(eps), 1.0 - float(eps)))
+
+
+@lowers("aten::nextafter")
+def nextafter(call: CallSite, a: Any, b: Any) -> Any:
+    """The float next to a on the way to b: a and a step whose size is constant between powers of 2, so slope 1 in a.
+
+    Where a = b the value is b, and jumps by two steps as a passes: every slope in [0, 1] is legitimate, ours is 0.
+    """
+    x, y = call.number_of(a), call.number_of(b)
+    if not np.isfinite(x).all():
+        raise NotCovered("nextafter: a number that is not finite; it has no step")
+    moved = ops.broadcast_to(ops.subtract(a, np.asarray(x)), call.shape)
+    tied = np.broadcast_to(np.equal(x, y), call.shape)
+    return ops.add(ops.where(tied, ops.multiply(choice(tied, 0.0), moved), moved), call.outputs[0])

@@ -112,11 +112,15 @@ def witness(
 
 
 def _left_torch(seen: Witnessed) -> dict[int, str]:
-    """Outputs of custom Functions that no recorded call connects with the differentiated inputs of the Function."""
+    """Outputs of custom Functions that no recorded call connects with the differentiated inputs of the Function. What
+    the lowering of a call declares constant is connected.
+    """
     edges = seen.recording.edges
     left = {}
     for (node, _), variable in edges.items():
         if isinstance(node, int) or not _is_custom(node) or variable in seen.tracers:
+            continue
+        if seen.recording.variables[variable].maker in seen.spans:
             continue
         keys = [(id(b.variable), 0) if hasattr(b, "variable") else (b, k) for b, k in node.next_functions if b]
         if seen.recording.variables[variable].is_float and any(edges.get(key) in seen.tracers for key in keys):

@@ -12,6 +12,7 @@ from . import (  # noqa: F401
     convolution,
     determinant,
     diagonal,
+    eigen,
     einsum,
     exponential,
     factorization,

@@ -121,3 +121,27 @@ def test_completing_columns_are_not_covered():
 def test_the_unread_triangle_of_a_cholesky_factor_is_a_convention():
     report = check(torch.cholesky_inverse, torch.tensor(LOW))
     assert report.ok
+
+
+def test_eigenvalues_and_lengths_of_eigenvectors_of_a_triangular_pair(read):
+    # [[1, b], [0, 3]] has the values 1 and 3, the vectors (1, 0) and (b, 2)/√(4 + b²): ∂|v₁|/∂b = 4/(4 + b²)^1.5
+    a = [[1.0, 2.0], [0.0, 3.0]]
+    value, (slope,) = read(lambda x: torch.linalg.eig(x)[1].abs()[0, 1], a)
+    assert abs(value - math.sqrt(0.5)) < 1e-14  # some ten roundings of 2^-53
+    assert abs(slope[0, 1] - 4 / 8**1.5) < 1e-14
+    value, (slope,) = read(lambda x: torch.linalg.eigvals(x).real.sum(), a)
+    assert abs(value - 4.0) < 1e-14 and np.abs(slope - np.eye(2)).max() < 1e-14
+
+
+@pytest.mark.parametrize("a", [[[1.0, -2.0], [0.5, 1.0]], [[1.0, 0.5, 0.25], [0.5, -1.0, 2.0], [0.25, -2.0, 1.0]]])
+def test_eigenvalues_agree_with_torch_in_every_mode_of_orders_one_and_two(a):
+    def values_and_projectors(x):
+        w, v = torch.linalg.eig(x)
+        # v vᴴ / vᴴv is free of the phase of v
+        return w.real, w.imag, (v[:, None, :] * v.conj()[None, :, :]).real
+
+    x = torch.tensor(a, dtype=torch.float64)
+    for mode in ("R", "F", "RR", "FR", "FF"):
+        assert check(values_and_projectors, x, modes=mode).ok, mode
+    both = torch.complex(x, x.mT * 0.5)
+    assert check(lambda z: (lambda w, v: (w.abs(), v.abs()))(*torch.linalg.eig(z)), both).ok

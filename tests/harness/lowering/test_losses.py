@@ -128,3 +128,24 @@ def test_the_gradient_of_ctc_is_minus_the_posterior_where_pytorch_adds_the_proba
     assert result.verdict == "mismatch"
     behind_softmax = check(lambda x: fn(x.log_softmax(2)), log_probs).frame
     assert behind_softmax["verdict"].iloc[-1] == "agree"  # the last row is the end-to-end gradient
+
+
+@pytest.mark.parametrize("reduction", ["none", "sum", "mean"])
+def test_linear_cross_entropy_in_chunks_of_two_classes_is_softplus(read, reduction):
+    # scores (x, 0), so that class 0 costs log(1 + e^-x) with slope -1/(1 + e^x); class 1 is ignored
+    matrix = torch.tensor([[1.0], [0.0]], dtype=torch.float64)
+    options = torch.nn.LinearCrossEntropyOptions(batch_chunk_size=1)
+    weight = torch.tensor([3.0, 1.0], dtype=torch.float64)
+    target = torch.tensor([0, 1, 0])
+
+    def loss(x):
+        return F.linear_cross_entropy(
+            x, matrix, target, weight=weight, reduction=reduction, ignore_index=1, options=options
+        )
+
+    value, (slope,) = read(loss, [[0.0], [2.0], [LN2]])
+    losses, slopes = np.array([LN2, 0.0, math.log(1.5)]), np.array([-0.5, 0.0, -1 / 3])
+    factor = {"none": 3.0, "sum": 3.0, "mean": 0.5}[reduction]
+    assert near(value, losses * 3.0 if reduction == "none" else np.sum(losses) * factor)
+    assert near(slope.ravel(), slopes * factor)
+    assert check(loss, torch.tensor([[0.0], [2.0], [LN2]], dtype=torch.float64)).ok

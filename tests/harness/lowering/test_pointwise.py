@@ -123,3 +123,14 @@ def test_an_eps_that_turns_the_bounds_round_is_said_to_be_unsupported():
 def test_operations_of_these_families_are_in_the_table(name):
     overload = {"where": "self"}.get(name, "default")
     assert find(f"aten::{name}", overload) is not None
+
+
+def test_the_next_float_moves_with_its_number_towards_infinity_too_and_not_with_what_it_goes_to(read):
+    value, (to_a, to_b) = read(lambda a, b: torch.nextafter(a, b) + 0.0 * b, [1.0, -3.0, 0.0], [2.0, -4.0, 1.0])
+    assert value.tolist() == [1.0 + 2.0**-52, -3.0 - 2.0**-51, 2.0**-1074]
+    assert to_a.tolist() == [1.0, 1.0, 1.0] and to_b.tolist() == [0.0, 0.0, 0.0]
+    x = torch.tensor([1.0, 2.0, 5.0], dtype=torch.float64)
+    y = torch.tensor([math.inf, 2.0, -1.0], dtype=torch.float64)
+    for mode in ("R", "F", "RR"):
+        found = check(lambda a, b: torch.nextafter(a, b) ** 2, (x, y), modes=mode)
+        assert found.ok and set(found.frame["verdict"]) == {"agree"}
