@@ -26,12 +26,14 @@ NOISE = 0.4  # standard deviation of one rounding in units of u; a uniform error
 @dataclass(frozen=True)
 class Rounding:
     """How one variable is rounded: `computed` names the precision that its equation works in, `stored` the shorter one
-    that its result is then rounded to (None: kept as computed). jumps: a whole number is made of it at once, so that
+    that its result is then rounded to (None: kept as computed). in_stages: a sum that is kept in `computed` between the
+    stages of a kernel alone, as its Accumulation tells. jumps: a whole number is made of it at once, so that
     what matters is not how large its error is, but which number it is rounded to."""
 
     computed: str
     stored: str | None = None
     jumps: bool = False
+    in_stages: bool = False
 
 
 def nearest(x: Any, dtype: str) -> Any:
@@ -45,7 +47,8 @@ def drift(primitive: Primitive, arguments: Sequence[Any], params: dict[str, Any]
     """Standard deviation of the rounding error of one result, entry by entry; 0.0 where nothing rounds.
 
     One rounding: 0.4 u |y|. A sum of k terms added in n = k/c chains of c has the variance
-    0.16 u² [y²(1 + c/(3n)) + Σx²(1 + c/2)]. What is not linear in u is added as declared.
+    0.16 u² [y²(1 + c/(3n)) + Σx²(1 + c/2)], a single chain of given terms 0.16 u² [y²(1 + k/3) + Σx²(k/2 - 1)]. What is
+    not linear in u is added as declared.
     """
     if primitive.ulps == 0.0 or result.dtype.kind not in "fc":
         return 0.0
@@ -59,11 +62,23 @@ def drift(primitive: Primitive, arguments: Sequence[Any], params: dict[str, Any]
     c = min(k, a.chain)
     n = k / c
     own = 1.0 + c / (3.0 * n)
-    scale = _length(a, arguments, params, size, own, 1.0 + c / 2.0)
+    by = c / 2.0 - 1.0 if a.given and n == 1.0 else 1.0 + c / 2.0
+    scale = _length(a, arguments, params, size, own, by)
     if not np.isfinite(scale).all():  # squares of numbers above 1e154: as for terms of one sign, whose squares are ≤ y²
-        scale = np.where(np.isfinite(scale), scale, size * np.sqrt(own + 1.0 + c / 2.0))
+        scale = np.where(np.isfinite(scale), scale, size * np.sqrt(own + by))
     linear = NOISE * u * primitive.ulps * scale
     return linear if a.beyond is None else linear + a.beyond(NOISE * u, *arguments, **params)
+
+
+def drift_in_stages(
+    primitive: Primitive, arguments: Sequence[Any], params: dict[str, Any], result: Any, u: float
+) -> Any:
+    """As `drift` of a sum that is kept in the precision of u between its stages: 0.16 u² Σs² over what is rounded."""
+    assert primitive.accumulates is not None and primitive.accumulates.stages is not None
+    squares = np.zeros(result.shape)
+    for s in primitive.accumulates.stages(result, *arguments, **params):
+        squares += np.square(s)
+    return NOISE * u * np.sqrt(squares)
 
 
 def _length(

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtri
 
-from .drift import MAGNIFIED, NOISE, SMALLEST, UNIT_ROUNDOFF, Rounding, drift, nearest
+from .drift import MAGNIFIED, NOISE, SMALLEST, UNIT_ROUNDOFF, Rounding, drift, drift_in_stages, nearest
 from .program import Equation, Variable
 from .registry import Array, Primitive
 
@@ -103,7 +103,7 @@ class Noise:
             return 0.0, True
         how = self.roundings.get(variable, self.usual)
         last = how.stored or how.computed
-        s, kept = self._as_computed(primitive, equation, arguments, result, variable, how.computed)
+        s, kept = self._as_computed(primitive, equation, arguments, result, variable, how)
         v = UNIT_ROUNDOFF[last] * self.magnified
         if how.stored:
             s, kept = np.hypot(s, NOISE * v * np.abs(result)), False
@@ -119,14 +119,15 @@ class Noise:
         return s, kept
 
     def _as_computed(
-        self, primitive: Primitive, equation: Equation, arguments: list[Any], result: Any, v: Variable, dtype: str
+        self, primitive: Primitive, equation: Equation, arguments: list[Any], result: Any, v: Variable, how: Rounding
     ) -> tuple[Any, bool]:
         """`drift` of one result; of a sum it is kept."""
-        u = UNIT_ROUNDOFF[dtype] * self.magnified
+        u = UNIT_ROUNDOFF[how.computed] * self.magnified
         if primitive.accumulates is None:
             return drift(primitive, arguments, equation.params, result, u), False
         if v not in self._of_sums:
-            self._of_sums[v] = drift(primitive, arguments, equation.params, result, u)
+            of_sum = drift_in_stages if how.in_stages else drift
+            self._of_sums[v] = of_sum(primitive, arguments, equation.params, result, u)
         return self._of_sums[v], True
 
     def _moved(self, result: Any, s: Any, kept: bool, ours: bool) -> Any:

@@ -44,13 +44,17 @@ class Accumulation:
     is the sum of the squares of those terms; `chain` is how many terms the algorithm adds one after the other.
     `beyond(u, *xs, **params)`, where given, is the part of the error that is not linear in the unit roundoff u: what is
     left at data where all linear parts vanish. `length(*xs, **params)`, where given, is √squares without squaring, for
-    terms whose squares leave the range of float64."""
+    terms whose squares leave the range of float64. `given`: the terms are entries of an argument as they are, so that
+    the first of a chain needs no rounding. `stages(y, *xs, **params)`, where it is given, are the sums that a kernel
+    rounds where it keeps them in the precision of its result: between those it sums in a longer one."""
 
     terms: Callable[..., int]
     squares: Callable[..., Array]
     chain: int = 512
     beyond: Callable[..., Array] | None = None
     length: Callable[..., Array] | None = None
+    given: bool = False
+    stages: Callable[..., Iterator[Array]] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

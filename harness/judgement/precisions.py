@@ -199,7 +199,9 @@ def roundings(program: Program, derived: Program, trail: Sequence[Step], run: Ke
             last = stored.get(v)
             works = computed.get(v) or _computed(last or "float64", False)
             rounded = last if last in HALF and last != works else None
-            found[v] = Rounding(works, rounded, e.primitive == "divide" and v in jumps)
+            sums = PRIMITIVES[e.primitive].accumulates
+            in_stages = works in HALF and sums is not None and sums.stages is not None
+            found[v] = Rounding(works, rounded, e.primitive == "divide" and v in jumps, in_stages)
     return found
 
 

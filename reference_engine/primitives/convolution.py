@@ -21,6 +21,7 @@ from .indexing import WHOLE
 from .layout import pad
 from .scratch import scratch
 from .shape import Shape, reshape, shaped
+from .staged import by_offset, by_sample
 from .windows import check_fit, output_shape, per_axis, places_of, window_view
 
 SOURCE = "Dumoulin and Visin, A guide to convolution arithmetic, 2016; T(x, w, g) is linear in each argument"
@@ -225,7 +226,9 @@ convolution = general(
     torch=_torch("torch.nn.functional.conv{d}d({0}, {1}, {shared})"),
     draw=_draw_conv,
     ufunc=True,
-    accumulates=Accumulation(lambda x, w, **params: math.prod(w.shape[1:]), _squared(_conv)),
+    accumulates=Accumulation(
+        lambda x, w, **params: math.prod(w.shape[1:]), _squared(_conv), stages=lambda y, x, w, **params: iter([y])
+    ),
     source=SOURCE,
 )
 convolution_input = general(
@@ -249,6 +252,7 @@ convolution_input = general(
             * math.prod(-(-k // (s // math.gcd(s, d))) for k, s, d in zip(w.shape[2:], stride, dilation, strict=True))
         ),
         _squared(_conv_input),
+        stages=lambda y, g, w, **params: by_offset(_conv_input, g, w, **params),
     ),
     source=SOURCE,
 )
@@ -265,7 +269,12 @@ convolution_weight = general(
         "torch.nn.grad.conv{d}d_weight({0}, ({1}.shape[1], {0}.shape[1] // {groups}, *{size}), {1}, {shared})"
     ),
     draw=_draw_conv_weight,
-    accumulates=Accumulation(lambda x, g, **params: g.shape[0] * math.prod(g.shape[2:]), _squared(_conv_weight), WHOLE),
+    accumulates=Accumulation(
+        lambda x, g, **params: g.shape[0] * math.prod(g.shape[2:]),
+        _squared(_conv_weight),
+        WHOLE,
+        stages=lambda y, x, g, **params: by_sample(_conv_weight, x, g, **params),
+    ),
     source=SOURCE,
 )
 

@@ -136,6 +136,7 @@ index_sum = structural(
         lambda values, indices, **params: most_repeated(indices),
         lambda values, indices, **params: _index_sum(np.abs(values) ** 2, indices, **params),
         WHOLE,
+        given=True,
     ),
     source=LINEAR,
 )
@@ -211,6 +212,7 @@ scatter_sum = structural(
         lambda values, indices, *, axis, length: most_repeated(_flat_places(indices, axis, length)),
         lambda values, indices, **params: _scatter_sum(np.abs(values) ** 2, indices, **params),
         WHOLE,
+        given=True,
     ),
     source=LINEAR,
 )
@@ -255,6 +257,7 @@ scatter_flat = structural(
         lambda values, indices, *, shape: most_repeated(indices),
         lambda values, indices, *, shape: sum_flat(np.abs(values) ** 2, indices, math.prod(shape)).reshape(shape),
         WHOLE,
+        given=True,
     ),
     source=LINEAR,
 )

@@ -153,6 +153,7 @@ folded = structural(
             min(k, -(-(e * (k - 1) + 1) // s)) for k, s, e in zip(window, stride, dilation, strict=True)
         ),
         lambda x, **params: _fold(np.abs(x) ** 2, **params),
+        given=True,
     ),
     source=LINEAR,
 )

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from gradwitness.reference_engine import ops, trace
+from gradwitness.reference_engine.drift import drift, drift_in_stages, nearest
 from gradwitness.reference_engine.evaluate import Plan, arguments_of
 from gradwitness.reference_engine.noise import Noise, NormalDraws
+from gradwitness.reference_engine.registry import PRIMITIVES
 from gradwitness.reference_engine.rounding import UNIT_ROUNDOFF, Disturbed, RootOfSquares, made_of, spread
 
 SCALES = [2.0**-560, 2.0**-300, 1.0, 2.0**300, 2.0**480]
@@ -97,3 +99,38 @@ def test_a_cancelled_sum_is_made_of_its_terms_and_a_single_number_of_itself():
     program = trace(ops.cosh, x)
     (size,) = made_of(Plan(program), arguments_of(program, (x,)), samples=64)
     assert np.all(size > 0.5 * np.cosh(x)) and np.all(size < 8.0 * np.cosh(x))
+
+
+U = UNIT_ROUNDOFF["float16"]
+
+
+def test_two_given_terms_are_rounded_once_however_much_they_cancel():
+    values, places = np.array([1.0, -1.0, 2.0**-10]), np.array([0, 0, 1])
+    primitive = PRIMITIVES["scatter_flat"]
+    found = drift(primitive, [values, places], {"shape": (2,)}, np.array([0.0, 2.0**-10]), U)
+    assert found[0] == 0.0
+    assert 0.4 * U * 2.0**-10 <= found[1] < 0.6 * U * 2.0**-10
+
+
+@pytest.mark.parametrize("samples", [1, 2])
+def test_a_convolution_in_stages_rounds_the_sum_of_each_sample_and_their_running_sums(samples):
+    x, g = np.array([[[1.0, 2.0]], [[3.0, -1.0]]])[:samples], np.array([[[1.0, 0.5]], [[-1.0, 0.25]]])[:samples]
+    params = {"size": (1,), "stride": (1,), "padding": (0,), "dilation": (1,), "groups": 1}
+    primitive = PRIMITIVES["conv_weight"]
+    result = primitive.forward(x, g, **params)
+    rounded = [2.0] if samples == 1 else [2.0, -3.25, -1.25]
+    assert drift_in_stages(primitive, [x, g], params, result, U) == pytest.approx(0.4 * U * np.hypot.reduce(rounded))
+
+
+def test_columns_that_do_not_overlap_are_rounded_once():
+    g, w = np.array([[[1.0, 2.0]]]), np.array([[[1.0, 3.0]]])
+    params = {"size": (4,), "stride": (2,), "padding": (0,), "dilation": (1,), "groups": 1}
+    primitive = PRIMITIVES["conv_input"]
+    result = primitive.forward(g, w, **params)
+    assert np.allclose(drift_in_stages(primitive, [g, w], params, result, U), 0.4 * U * np.abs(result), rtol=1e-12)
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32])
+def test_the_nearest_number_of_a_dtype_is_that_of_ieee_754(kind):
+    x = np.array([0.1, 4.998, -1e-3, 2049.0, 2051.0, 0.0, np.inf, 65504.0])  # 2049, 2051: ties of float16
+    assert np.array_equal(nearest(x, np.dtype(kind).name), x.astype(kind).astype(np.float64))
