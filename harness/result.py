@@ -18,6 +18,7 @@ NOTHING_DEPENDS = (
 AS_WRITTEN = "held constant, as written"
 ATEN, CUSTOM, HOOK, CUT = "ATen rule", "custom Function", "hook", "cut graph"
 NESTED, OPERATOR = "nested forward mode", "custom operator"
+OVERWRITTEN, MASKED = "overwritten", "0 · inf"
 NONDETERMINISM, COMPILER, CHECKPOINT, END_TO_END = "nondeterminism", "compiler", "checkpoint", "end to end"
 # What is at fault, in words. A custom Function needs none: its own line says where it was called.
 KINDS = {
@@ -25,8 +26,12 @@ KINDS = {
     CUSTOM: "",
     NESTED: "the jvp of this custom Function is right, and PyTorch holds what it returns constant in a second forward "
     "derivative",
-    OPERATOR: "the derivative registered for this operator is wrong, or none is in this mode: torch.library takes no "
-    "forward derivative, and PyTorch drops the tangent of such an operator without a word",
+    OPERATOR: "the derivative registered for this operator is wrong, or none is in this mode (torch.library takes no "
+    "forward derivative, and PyTorch drops the tangent of such an operator without a word), or what register_lowering "
+    "was told of it is not what it computes",
+    OVERWRITTEN: "this line changed numbers that the backward pass needs, and autograd could not see it. Write without "
+    ".data, or into a clone",
+    MASKED: "no rule is wrong alone: an adjoint of 0 that stands for `not chosen` meets an infinite slope",
     HOOK: "this hook changed a gradient on its way. If that is meant, check without the hook",
     CUT: "here the graph is cut: the result depends on that tensor, and no gradient passes. Remove the cut, or, if it "
     "is meant, set requires_grad_(False) on the tensor",
@@ -106,7 +111,7 @@ class CheckResult:
         f = self.frame
         counts = f["verdict"].value_counts()
         said = ", ".join(f"{counts[v]} {v}" for v in ORDER if v in counts)
-        lines = [f"{self.verdict}: {len(f)} comparisons ({said})"]
+        lines = [f"{self.verdict}: {len(f)} comparison{'s' if len(f) != 1 else ''} ({said})"]
         if len(f):
             worst = f.loc[f["verdict"] == self.verdict]
             row = worst.loc[worst["z"].fillna(-1.0).idxmax()]
@@ -123,8 +128,8 @@ class CheckResult:
                 entry = f", entry {row['entry']}" if isinstance(row["entry"], str) else ""
                 lines.append(f"  in {_place(row)}{entry}")
             if isinstance(row["message"], str) and row["message"]:
-                mode = "" if row["mode"] == "R" else f"mode {row['mode']}: "
-                lines.append(f"  {mode if self.verdict == 'raised' else ''}{row['message']}")
+                asked = isinstance(row["mode"], str) and row["mode"] != "R" and self.verdict == "raised"
+                lines.append(f"  {'mode ' + row['mode'] + ': ' if asked else ''}{row['message']}")
             if isinstance(row["known"], str) and row["known"]:
                 whose = "" if row["known"].startswith("yours: ") else " of PyTorch"
                 lines.append(f"  a known issue{whose}: {row['known']}")
@@ -171,6 +176,8 @@ def _size(row: Any) -> str:
     """How large the error is: relative to the right number, or as it is where that is 0."""
     if row["reference_value"] == 0.0 and row["torch_value"] != 0.0:
         return f"absolute {_text(row['abs_error'])}"
+    if pd.isna(row["rel_error"]):
+        return "one of the two is not a number"
     return f"relative {_text(row['rel_error'])}"
 
 

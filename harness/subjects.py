@@ -118,7 +118,8 @@ def _names(
     nested.
     """
     try:
-        called = fn.called if isinstance(fn, Reached) else fn if module is None else module.forward
+        called = fn.called if isinstance(fn, Reached) else fn
+        called = called.forward if isinstance(called, torch.nn.Module) else called
         signature = list(inspect.signature(called).parameters)
     except (TypeError, ValueError):
         signature = []
@@ -158,12 +159,12 @@ class converted:  # noqa: N801 - read as a word: `with converted(module, dtype)`
             return
         made: dict[int, torch.Tensor] = {}
         for m in self.module.modules():
-            scripted = isinstance(m, torch.jit.ScriptModule)
+            scripted = isinstance(m, (torch.jit.ScriptModule, Reached))
             for table in (m._parameters, m._buffers):
                 for name, t in list(table.items()):
                     if t is None or (other := in_precision(t.detach(), self.dtype)).dtype == t.dtype:
                         continue
-                    if scripted:  # its tables cannot be written to; the numbers of a tensor can
+                    if scripted:  # its tables cannot be written to, or are not where they are read; the numbers can
                         t.data = other
                         continue
                     if id(t) not in made:

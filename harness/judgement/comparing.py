@@ -22,7 +22,7 @@ from ..recorder.nodes import Node, nodes_of, run_backward
 from ..recorder.preserving import random_state, random_state_of_backward, random_states, set_random_states, untouched
 from ..recorder.recording import Recording, to_numpy
 from ..recorder.witnessing import Witnessed
-from ..result import END_TO_END, NOTHING_DEPENDS, Culprit
+from ..result import ATEN, END_TO_END, MASKED, NOTHING_DEPENDS, Culprit
 from .by_limits import hold_against_limits, tell_decided
 from .conventions import follow, within
 from .culprits import culprit_of, place, rows_of_forms, rows_of_hooks, where_nan_starts
@@ -84,7 +84,7 @@ def compare_reverse(subject: Subject, rows: Rows) -> Found:
         )
     wrong = [(v, n) for v, n in local if v.judgement.verdict == "mismatch"]
     if wrong:
-        found.culprit = culprit_of(*max(wrong, key=lambda p: (p[0].quantity == "value", p[0].judgement.z)))
+        found.culprit = culprit_of(*max(wrong, key=lambda p: (p[0].quantity == "value", p[0].judgement.z)), recording)
     forms, changed = rows_of_forms(recording, nodes, rows, subject.dtype), rows_of_hooks(hooks, rows, subject.dtype)
     found.culprit = found.culprit or forms or changed
     _globally(subject, rows, found, recording, seen, wrt, c, gradients, local)
@@ -173,7 +173,8 @@ def _globally(
             found.culprit = Culprit("end to end", "", 0, *numbers, kind=END_TO_END, part=j.part)
             made = where_nan_starts(local) if np.isnan(j.torch_value) else None
             if made is not None:
-                found.culprit = Culprit(made.operation, *place(made.where), *numbers, part=j.part)
+                kind = ATEN if made.infinite else MASKED
+                found.culprit = Culprit(made.operation, *place(made.where), *numbers, kind=kind, part=j.part)
                 rows.rows[-1].update(message=made.text(j.note), culprit=made.operation)
     tell_decided(rows.rows, judgements.values())
 

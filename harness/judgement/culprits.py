@@ -14,7 +14,7 @@ from ..recorder.hooks import HookNote, described
 from ..recorder.nodes import Node
 from ..recorder.recording import Recording
 from ..recorder.registered import registered_code
-from ..result import ATEN, CUSTOM, HOOK, Culprit
+from ..result import ATEN, CUSTOM, HOOK, OPERATOR, OVERWRITTEN, Culprit
 from .by_limits import NAN_MADE, SIDES
 from .local import LocalVerdict
 from .rows import Rows
@@ -30,15 +30,31 @@ INFINITE_TIMES_SLOPE = (
 )
 
 
-def culprit_of(v: LocalVerdict, node: Node | None) -> Culprit:
-    """Operation and line of a local verdict: for a custom Function, where its backward is written."""
+def culprit_of(v: LocalVerdict, node: Node | None, recording: Recording) -> Culprit:
+    """Operation and line of a local verdict: for a custom Function, where its backward is written; where what a rule
+    needs was overwritten unseen, the line that wrote.
+    """
     j = v.judgement
     custom = node is not None and node.is_custom
     where = (backward_of(node) if custom and node is not None else "") or v.where
+    kind = CUSTOM if custom else ATEN if v.operation.startswith("aten::") else OPERATOR
+    operation = v.operation
+    written = overwritten(node, recording) if node is not None and not custom else ""
+    if written:
+        operation, where, kind = f"a write through .data into what {v.operation} needs", written, OVERWRITTEN
     file, line = place(where)
     called = v.where if where != v.where else ""
-    kind = CUSTOM if custom else ATEN
-    return Culprit(v.operation, file, line, j.entry, j.torch_value, j.reference, "R", called, kind, j.part)
+    return Culprit(operation, file, line, j.entry, j.torch_value, j.reference, "R", called, kind, j.part)
+
+
+def overwritten(node: Node, recording: Recording) -> str:
+    """file:line of a later write, unseen by autograd (.data, a detached alias), into a tensor that a node stands
+    between; "" where there is none."""
+    held = {v for _, v in (*node.inputs, *node.outputs)}
+    for number, call in enumerate(recording.calls):
+        if call.name == "data::write" and not held.isdisjoint((*call.references(), *call.outputs)):
+            return next((c.where for c in reversed(recording.calls[:number]) if c.where), "")
+    return ""
 
 
 def backward_of(node: Node) -> str:

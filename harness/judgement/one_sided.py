@@ -58,6 +58,8 @@ def hold_against_one_sided(
         if wrong and abs(number - right) > THRESHOLD * moved:
             j.verdict, j.note, j.z = "mismatch", WRONG_SUM, np.inf
             j.torch_value, j.reference = number, right
+            j.abs_error = abs(number - right)
+            j.rel_error = j.abs_error / abs(right) if right else np.inf
 
 
 def wrong_sums(

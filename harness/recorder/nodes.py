@@ -143,20 +143,24 @@ def _note(n: Node) -> Callable[..., None]:
 
     def note(sent: Any, received: Any) -> None:
         n.sent = [None if g is None else to_numpy(g) for g in sent]
-        n.received = [None if g is None else to_numpy(g) for g in received]
+        if not n.is_custom:
+            n.received = [None if g is None else to_numpy(g) for g in received]
         n.ran = True
 
     return note
 
 
 def _applied(n: Node) -> Callable[..., Any]:
-    """The call of a custom Function's `backward`, which notes the form of what it returns."""
+    """The call of a custom Function's `backward`, which notes what it is given, before it may write into that, and the
+    form of what it returns.
+    """
     call = n.node.apply
     asked = [i for i, needed in enumerate(n.node.needs_input_grad) if needed]
     edges = [k for k, (before, _) in enumerate(n.node.next_functions) if before is not None]
 
     def apply(*args: Any) -> Any:
         n.raised = True
+        n.received = [to_numpy(g) if isinstance(g, torch.Tensor) else None for g in args]
         returned = call(*args)
         n.raised = False
         parts = returned if isinstance(returned, tuple) else (returned,)

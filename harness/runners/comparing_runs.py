@@ -35,6 +35,7 @@ from ..judgement.precisions import kept
 from ..judgement.rows import Rows, name_part
 from ..recorder.draws import Draws, replaying
 from ..recorder.preserving import BACKWARD, random_state, random_states, set_random_states, untouched
+from ..recorder.reachable import Reached
 from ..recorder.recording import Recording, to_numpy
 from ..recorder.witnessing import Witnessed
 from ..result import END_TO_END, Culprit
@@ -53,6 +54,14 @@ NO_GRADIENT = "PyTorch has no gradient here (None)"
 OTHER_RULE = (
     "a custom Function's own rule gives {0:.6g} in the eager run, and this runner gives {1:.6g}: it drops that rule"
 )
+CLOSED_OVER = (
+    "it compiles the derivative, and a leaf tensor that the callable reaches without taking it as an argument, or "
+    "registering it as a parameter, cannot be given to compiled code: pass it as an argument"
+)
+
+
+def _holds_leaves(subject: Subject) -> bool:
+    return isinstance(subject.module, Reached) and bool(subject.module.places)
 
 
 @dataclass
@@ -126,6 +135,8 @@ def _compare(runner: str, subject: Subject, rows: Rows, mode: str) -> Found:
         return found
 
     reason = reason_against(runner, mode) or (missing_compiler() if runner in COMPILED else None)
+    if reason is None and runner in COMPILED and (runner, mode) != ("compile", "R") and _holds_leaves(subject):
+        reason = CLOSED_OVER
     if reason is not None:
         return unsupported(reason)
     parts: list[Subject] | str = samples_of(subject) if runner in PER_SAMPLE else [subject]
