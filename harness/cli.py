@@ -84,8 +84,13 @@ def run(
         2, os.cpu_count() or 1
     ),
     out: Annotated[Path, typer.Option(help="folder for the report")] = Path("out"),
+    resume: Annotated[
+        bool, typer.Option("--resume/--fresh", help="go on with an unfinished run in the folder, or drop it")
+    ] = True,
 ) -> None:
     """Run the campaign and leave a report.
+
+    A run that was stopped, even by SIGKILL, goes on where it was when the same command is given again.
 
     Example: gradwitness run --source opinfo --only cholesky_inverse,as_strided_scatter --out out
     """
@@ -102,6 +107,7 @@ def run(
             workers,
             out,
             " ".join(["gradwitness", *sys.argv[1:]]),
+            not resume,
         )
     )
 
@@ -235,7 +241,8 @@ def main(arguments: list[str] | None = None) -> None:
             typer.echo(f"gradwitness: {_sentence(error)}", err=True)
             sys.exit(2)
         traceback.print_exc()
-        typer.echo("gradwitness: internal fault; nothing was written. Please report it with the lines above.", err=True)
+        text = "internal fault; no report was written. Please report it with the lines above."
+        typer.echo(f"gradwitness: {text}", err=True)
         sys.exit(3)
 
 

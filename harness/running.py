@@ -12,7 +12,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from ..reports.views import sample_counts
-from .campaigns.campaign import DEFAULT_CASES, Campaign, Options, run_campaign, untested, write
+from .campaigns.campaign import DEFAULT_CASES, Campaign, Options, environment, run_campaign, units, untested, write
+from .campaigns.unfinished import Unfinished, name_of, plan_of
 from .errors import UsageError
 from .judgement.judging import ORDER
 from .targets import load_target
@@ -30,8 +31,12 @@ def run_and_report(
     workers: int,
     out: Path,
     command: str,
+    fresh: bool = False,
 ) -> int:
-    """Run the campaign, write the report, print the closing table. Returns the exit code."""
+    """Run the campaign, write the report, print the closing table. Returns the exit code.
+
+    An unfinished run of the same arguments and versions in `out` goes on where it was; fresh: it is dropped.
+    """
     import torch
 
     options = Options(source, modes, DEFAULT_CASES if cases is None else cases, samples, seed, workers, only).checked()
@@ -40,6 +45,25 @@ def run_and_report(
     warning = untested(torch.__version__)
     if warning:
         console.print(f"[yellow]warning:[/] {warning}", highlight=False)
+    work = units(options)
+    kept = Unfinished(out, plan_of(options, work, environment()), fresh=fresh)
+    finished = False
+    try:
+        if kept.done:
+            there = sum(name_of(unit) in kept.done for unit in work)
+            text = f"going on with the unfinished run in {out}: {there} of {len(work)} units are done"
+            console.print(f"{text} (--fresh starts over)", highlight=False)
+        campaign, lockstep, pitfalls = _with_progress(options, kept, console)
+        page = write(campaign, out, lockstep, pitfalls, command)
+        finished = True
+    finally:
+        kept.close(finished=finished)
+    _closing(campaign, page)
+    return 1 if campaign.fails else 0
+
+
+def _with_progress(options: Options, kept: Unfinished, console: Console) -> tuple[Campaign, Any, list[dict[str, Any]]]:
+    """The campaign, the network in lock step, the pitfalls, while a bar shows how far it is."""
     columns = (TextColumn("{task.description:<34}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(
         *columns, console=console, transient=not console.is_terminal, disable=not console.is_terminal
@@ -51,16 +75,14 @@ def run_and_report(
             if not console.is_terminal and (done % 50 == 0 or done == total):
                 console.print(f"{done} of {total} units done", highlight=False)
 
-        campaign = run_campaign(options, show)
+        campaign = run_campaign(options, show, kept=kept)
         lockstep, pitfalls = None, []
-        if source == "all" and not only:
+        if options.source == "all" and not options.only:
             progress.update(task, description="network in lock step")
             lockstep = _lockstep(campaign)
             progress.update(task, description="pitfalls")
             pitfalls = _pitfalls()
-    page = write(campaign, out, lockstep, pitfalls, command)
-    _closing(campaign, page)
-    return 1 if campaign.fails else 0
+    return campaign, lockstep, pitfalls
 
 
 def _writable(out: Path) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import concurrent.futures
-import os
 import platform
 import time
 from collections import Counter
@@ -20,8 +18,10 @@ from ..evidence.findings import Candidate, grouped
 from ..evidence.known import KnownIssue, load, repaired
 from ..judgement.modes import MODES, accepted_mode
 from .coverage import uncounted
+from .unfinished import Unfinished, name_of
 from .units import BLOCK, run_unit, shrink_record
 from .work import Unit, UnitResult
+from .workers import in_workers
 
 SOURCES = ("generated", "opinfo", "referee", "all")
 UNIT_SECONDS = 240.0  # time limit of one unit; the slowest takes about 20 s
@@ -82,7 +82,7 @@ class Campaign:
 
 
 def units(options: Options) -> list[Unit]:
-    """The work, in a fixed order that does not depend on the number of workers."""
+    """The work, in a fixed order that does not depend on the number of workers. Raises UsageError where it is none."""
     work: list[Unit] = []
     if options.source in ("opinfo", "all"):
         from .opinfo import entries
@@ -115,31 +115,35 @@ def units(options: Options) -> list[Unit]:
         from ..arbitration.ulp_table import measured
 
         work += [Unit("referee", name, (), options.seed) for name in measured()]
-    return work
-
-
-def run_campaign(
-    options: Options, progress: Callable[[int, int, str], None] | None = None, known: Sequence[KnownIssue] | None = None
-) -> Campaign:
-    """Run every unit on worker processes; a unit that crashes its worker or exceeds its time ends in one row that says
-    so.
-
-    progress: called with (done, total, name). Counts do not depend on `workers`.
-    """
-    options.checked()
-    issues = load() if known is None else known
-    start = time.perf_counter()
-    work = units(options)
     if not work:
         raise UsageError(
             f"run: nothing to do with source {options.source!r}, {options.cases} cases, only {options.only or 'all'}; "
             "accepted is at least one generated program or op_db entry (--only chooses among entries, and leaves out "
             "generated programs and the accuracy table). Leave one of them out."
         )
-    results = _run(work, options.workers, progress)
+    return work
+
+
+def run_campaign(
+    options: Options,
+    progress: Callable[[int, int, str], None] | None = None,
+    known: Sequence[KnownIssue] | None = None,
+    kept: Unfinished | None = None,
+) -> Campaign:
+    """Run every unit on worker processes; a unit that crashes its worker or exceeds its time ends in one row that says
+    so.
+
+    progress: called with (done, total, name). Counts do not depend on `workers`. kept: what keeps each result as soon
+    as it is there; those it holds already are taken from it.
+    """
+    options.checked()
+    issues = load() if known is None else known
+    start = time.perf_counter()
+    work = units(options)
+    results = _run(work, options.workers, progress, kept)
     rows = [r for result in results for r in result.rows]
     candidates: list[Candidate] = [c for result in results for c in result.candidates]
-    findings = _shrunk(grouped(candidates, issues), options.workers, progress)
+    findings = _shrunk(grouped(candidates, issues), options.workers, progress, kept)
     new_last = sorted(findings, key=lambda f: f["known"] is None)  # the record that fails speaks for its rows
     place = {(f["op"], f["mode"], f["runner"], f["verdict"]): f for f in new_last}
     for r in rows:
@@ -153,7 +157,7 @@ def run_campaign(
     metadata = {
         **environment(),
         "seed": options.seed,
-        "seconds": time.perf_counter() - start,
+        "seconds": time.perf_counter() - start if kept is None else kept.elapsed,
         "programs": sum(r.programs for r in results),
         "workers": options.workers,
         "repaired": repaired(issues),
@@ -164,45 +168,59 @@ def run_campaign(
     return Campaign(options, frame, findings, coverage, metadata, dict(filtered), ulp)
 
 
-def _pool(workers: int) -> Any:
-    """Worker processes with one thread each."""
-    import multiprocessing
-
-    from pebble import ProcessPool
-
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ.setdefault(name, "1")
-    return ProcessPool(max_workers=workers, context=multiprocessing.get_context("spawn"))
-
-
-def _run(work: list[Unit], workers: int, progress: Callable[[int, int, str], None] | None) -> list[UnitResult]:
+def _run(
+    work: list[Unit],
+    workers: int,
+    progress: Callable[[int, int, str], None] | None,
+    kept: Unfinished | None,
+) -> list[UnitResult]:
     results: dict[int, UnitResult] = {}
-    with _pool(workers) as pool:
-        futures = {pool.schedule(run_unit, args=[unit], timeout=UNIT_SECONDS): i for i, unit in enumerate(work)}
-        for done, future in enumerate(concurrent.futures.as_completed(futures), 1):
-            i = futures[future]
-            results[i] = _result(work[i], future)
-            if progress is not None:
-                progress(done, len(work), work[i].name)
+    if kept is not None:
+        results = {i: kept.done[name_of(unit)] for i, unit in enumerate(work) if name_of(unit) in kept.done}
+    waiting = [i for i in range(len(work)) if i not in results]
+
+    def finished(i: int, future: Any) -> None:
+        results[i] = _result(work[i], future)
+        if kept is not None:
+            kept.keep(name_of(work[i]), results[i])
+        if progress is not None:
+            progress(len(results), len(work), work[i].name)
+
+    in_workers(run_unit, {i: work[i] for i in waiting}, workers, UNIT_SECONDS, finished)
     return [results[i] for i in range(len(work))]
 
 
 def _shrunk(
-    findings: list[dict[str, Any]], workers: int, progress: Callable[[int, int, str], None] | None
+    findings: list[dict[str, Any]],
+    workers: int,
+    progress: Callable[[int, int, str], None] | None,
+    kept: Unfinished | None,
 ) -> list[dict[str, Any]]:
     """Every finding cut to its smallest case; as it was where that takes too long or the worker dies."""
-    results = list(findings)
-    with _pool(workers) as pool:
-        futures = {pool.schedule(shrink_record, args=[f], timeout=SHRINK_SECONDS): i for i, f in enumerate(findings)}
-        for done, future in enumerate(concurrent.futures.as_completed(futures), 1):
-            try:
-                results[futures[future]] = future.result()
-            except Exception as error:  # cutting down is a courtesy: the finding itself is kept
-                note = f"not cut down: {type(error).__name__}"
-                results[futures[future]] = {**findings[futures[future]], "note": note}
-            if progress is not None:
-                progress(done, len(futures), "cutting findings down")
-    return results
+    cut: dict[int, dict[str, Any]] = {}
+    names = [f"finding/{f['id']}" for f in findings]
+    if kept is not None:
+        # what makes a finding known may have changed since; the case has not
+        told = ("known", "fails", "note")
+        cut = {
+            i: {**kept.done[n], **{k: f[k] for k in told}}
+            for i, (n, f) in enumerate(zip(names, findings, strict=True))
+            if n in kept.done
+        }
+
+    def finished(i: int, future: Any) -> None:
+        try:
+            cut[i] = future.result()
+        except Exception as error:  # cutting down is a courtesy: the finding itself is kept
+            cut[i] = {**findings[i], "note": f"not cut down: {type(error).__name__}"}
+        if kept is not None:
+            kept.keep(names[i], cut[i])
+        if progress is not None:
+            progress(len(cut), len(findings), "cutting findings down")
+
+    waiting = {i: f for i, f in enumerate(findings) if i not in cut}
+    in_workers(shrink_record, waiting, workers, SHRINK_SECONDS, finished)
+    return [cut[i] for i in range(len(findings))]
 
 
 def _result(unit: Unit, future: Any) -> UnitResult:
