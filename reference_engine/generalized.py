@@ -19,6 +19,7 @@ from .registry import CONSTANT, FLOAT, PRIMITIVES, Array, Primitive
 
 Interval = tuple[Array, Array, Array, bool]
 Draw = Callable[[str, Array, tuple[int, ...]], Array]
+CARRIES_WEIGHTS = frozenset(("share_of_larger", "where", "broadcast_to", "reshape", "transpose"))
 LOW, HIGH, CORNER, INSIDE = "low", "high", "corner", "inside"
 
 
@@ -119,15 +120,21 @@ class _Watch:
 
 
 class _Weights:
-    """An observer that answers every open choice in the manner asked for."""
+    """An observer that answers every open choice in the manner asked for. A choice of 0 selects nothing: it is 0 of an
+    infinite cotangent too.
+    """
 
     def __init__(self, manner: Callable[[tuple[Any, ...]], str], rng: np.random.Generator) -> None:
         self.manner = manner
         self.rng = rng
         self.drawn: dict[tuple[Any, ...], Array] = {}
+        self.weights: set[Variable] = set()
 
     def __call__(self, primitive: Primitive, equation: Equation, arguments: list[Any], result: Any) -> Any:
-        if not primitive.sites or not _is_open(equation, arguments[0]):
+        if not primitive.sites:
+            return self._selected(primitive, equation, arguments, result)
+        self.weights.update(equation.outputs)
+        if not _is_open(equation, arguments[0]):
             return result
         mask = np.asarray(arguments[0])
         key = _key(equation, mask)
@@ -136,6 +143,15 @@ class _Weights:
         if equation.primitive == "choice":
             return np.where(mask, self.drawn[key], result)
         return _tied(mask, self.drawn[key], equation.params["axes"], self.manner(key) == INSIDE)
+
+    def _selected(self, primitive: Primitive, equation: Equation, arguments: list[Any], result: Any) -> Any:
+        chosen = [x for x, v in zip(arguments, equation.inputs, strict=True) if v in self.weights]
+        if chosen and primitive.name in CARRIES_WEIGHTS:
+            self.weights.update(equation.outputs)
+        elif chosen and primitive.name == "multiply" and not np.isfinite(result).all():
+            for weight in chosen:
+                result = np.where(weight == 0.0, 0.0, result)
+        return result
 
     def _draw(self, manner: str, shape: tuple[int, ...], axes: tuple[int, ...] | None) -> Array:
         """Numbers in [0, 1]: the weights themselves for `choice`, the order of preference for `tie_weights`."""

@@ -16,6 +16,7 @@ from ..result import ATEN, CUSTOM, NESTED, OPERATOR, Culprit
 from .comparing import Found, compare_forward_modes, compare_reverse
 from .culprits import place
 from .localising import WEIGHTS, suspects, weighted
+from .precisions import HALF
 from .rows import Rows
 from .subject import Subject
 
@@ -38,14 +39,18 @@ def wrong_alone(subject: Subject, found: Found, mode: str) -> Culprit | None:
         culprit = _call_alone(subject, found, asked, None)
         if culprit is not None:
             return culprit
-    tried = (_call_alone(subject, found, mode, weight) for weight in (WEIGHTS if len(mode) > 1 else ()))
+    tries = [(weight, False) for weight in (WEIGHTS if len(mode) > 1 else ())]
+    tries += [(None, True)] if subject.dtype in HALF else []
+    tried = (_call_alone(subject, found, mode, *how) for how in tries)
     return next((culprit for culprit in tried if culprit is not None), None)
 
 
-def _call_alone(subject: Subject, found: Found, mode: str, weight: float | None) -> Culprit | None:
+def _call_alone(
+    subject: Subject, found: Found, mode: str, weight: float | None, widened: bool = False
+) -> Culprit | None:
     """The first recorded call that is a mismatch on its own, if there is one."""
     assert found.recording is not None and found.seen is not None
-    for call, _, _, single in suspects(found.recording, found.seen, mode, subject.seed, weight):
+    for call, _, _, single in suspects(found.recording, found.seen, mode, subject.seed, weight, widened):
         row = _worst([r for r in single.rows if r["verdict"] == "mismatch"])
         kind = ATEN if call.qualified.startswith(("aten::", "prims::")) else OPERATOR
         return Culprit(call.qualified, *place(call.where), **_numbers(row), mode=mode, kind=kind)

@@ -19,9 +19,11 @@ from .comparing import Found, Subject, compare_forward_modes, compare_reverse
 from .rows import Rows
 
 
-def single_call(recording: Recording, call: Call, active: set[int], seed: int) -> Subject | None:
-    """A recorded call as a subject of its own, at its recorded arguments; None for calls that write into their
-    arguments.
+def single_call(
+    recording: Recording, call: Call, active: set[int], seed: int, widened: bool = False
+) -> Subject | None:
+    """A recorded call as a subject of its own, at its recorded arguments, which are `widened` to float64 or as they
+    are; None for calls that write into their arguments.
     """
     if call.func is None or call.func._schema.is_mutable:
         return None
@@ -35,6 +37,8 @@ def single_call(recording: Recording, call: Call, active: set[int], seed: int) -
             continue
         recorded = recording.variables[a.index]
         tensor = torch.from_numpy(np.array(recorded.stored)).to(recorded.dtype)
+        if widened and tensor.is_floating_point():
+            tensor = tensor.double()
         if a.index in active and recorded.is_float:
             leaves.append(tensor.requires_grad_())
             positions.append(i)
@@ -76,15 +80,15 @@ def weighted(subject: Subject, weight: float = 1.0) -> Subject:
 
 
 def suspects(
-    recording: Recording, seen: Witnessed, mode: str, seed: int = 0, weight: float | None = None
+    recording: Recording, seen: Witnessed, mode: str, seed: int = 0, weight: float | None = None, widened: bool = False
 ) -> Iterator[tuple[Call, Subject, Found, Rows]]:
     """Every distinct recorded call whose own derivative in `mode` is a mismatch, in the order of the run.
 
-    weight: each with its results `weighted` by it.
+    weight: each with its results `weighted` by it. widened: in float64, where rounding hides no fault of a formula.
     """
     tried: set[Any] = set()
     for call in recording.calls:
-        subject = single_call(recording, call, set(seen.tracers), seed)
+        subject = single_call(recording, call, set(seen.tracers), seed, widened)
         if subject is None:
             continue
         shapes = tuple(tuple(t.shape) for t in subject.inputs)

@@ -124,12 +124,22 @@ def _standardize_lossy(g: Any, y: Any, x: Any, *, axes: tuple[int, ...], eps: fl
     return spread_back(r, x, axes) * g + spread_back(b, x, axes) * x + spread_back(c, x, axes)
 
 
+def _standardize_tangent(g: Any, y: Any, x: Any, *, axes: tuple[int, ...], eps: float, centred: bool) -> Any:
+    """The transpose of r (ẋ - mean ẋ) + c ṙ, ṙ = -r³ mean(c (ẋ - mean ẋ)), where r³ can leave the range."""
+    r = inverse_deviation(x, axes=axes, eps=eps, centred=centred)
+    c = centre(x, axes=axes) if centred else x
+    slope = bind("mean", g * c, axes=axes) * (r * r * r)
+    sent = g * spread_back(r, x, axes) - c * spread_back(slope, x, axes)
+    return centre(sent, axes=axes) if centred else sent
+
+
 general(
     "standardize",
     _standardize,
     same,
     _standardize_vjp,
     lossy=(_standardize_lossy,),
+    lossy_tangent=(_standardize_tangent,),
     torch=lambda names, params: _layer_norm(names, params),
     source=BATCH,
     accumulates=spread_of(_standardize_spread, lambda x, *, axes, eps, centred: 2),

@@ -36,6 +36,7 @@ def test_without_a_kink_the_hull_is_the_gradient_itself() -> None:
         (lambda x: ops.clip(x, -1.0, 1.0), 1.0, 0.0, 1.0, 0.0),
         (lambda x: ops.i0e(x), 0.0, -1.0, 1.0, 0.0),
         (lambda x: ops.maximum(x, 2.0), 2.0, 0.0, 1.0, 0.5),
+        (lambda x: ops.sqrt(ops.fmin(x, 0.0)), 0.0, 0.0, np.inf, np.inf),
         (lambda x: ops.relu(x) - ops.relu(-x), 0.0, 0.0, 2.0, 0.0),
         (lambda x: ops.relu(x) + 3.0 * ops.abs(x), 0.0, -3.0, 4.0, 0.0),
     ],
