@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from itertools import product
 from typing import Any
 
 import torch
+import torch.autograd.forward_ad
 
 from ..reports.schema import frame_from_rows
 from .configuration import LEFT_OUT, in_effect
@@ -28,6 +29,7 @@ from .runners import RUNNERS, compare_with
 from .runners.arrangements import Arrangement, arrangements, in_place_variant
 from .runners.expressible import NotExpressible
 from .runners.loading import load_for
+from .runners.surroundings import surroundings
 from .subjects import converted, in_precision, initialised, subject_of
 from .tabling import GIVEN, IN_PLACE, Cell
 
@@ -90,7 +92,7 @@ def check(
         )
     load_for(modes, runners)
     rows = Rows(name_of(fn), source="user", seed=seed)
-    given = kwargs or {}
+    given, around = kwargs or {}, surroundings()
     unsupported: dict[str, str] = {}
     culprit: Culprit | None = None
     exception: BaseException | None = None
@@ -108,8 +110,9 @@ def check(
                 random_state(),
                 untouched(module),
                 _ready(called, module, inputs, given, dtype, how) as (arranged, named),
+                around.held_off(),
             ):
-                subject = subject_of(called, module, arranged, named, wrt, dtype, seed)
+                subject = subject_of(called, module, arranged, named, wrt, dtype, seed, around)
                 subject.call = how.arranged(subject.call)
                 raised["dtype"] = subject.dtype
                 for mode, runner in product(modes, runners):
@@ -199,7 +202,8 @@ def held(result: CheckResult) -> CheckResult:
 @contextmanager
 def _gradients_on() -> Iterator[None]:
     """Whatever the caller switched off around the check."""
-    with torch.inference_mode(False), torch.enable_grad():
+    off = torch.inference_mode(False) if torch.is_inference_mode_enabled() else nullcontext()  # sets more than its name
+    with off, torch.enable_grad(), torch.autograd.forward_ad._set_fwd_grad_enabled(True):
         yield
 
 

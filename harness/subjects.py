@@ -16,6 +16,7 @@ from .recorder.nested import flatten
 from .recorder.preserving import random_state
 from .recorder.reachable import OWNER, Reached
 from .runners.calling import Calling
+from .runners.surroundings import Surroundings
 
 # The complex dtype whose parts have the given one; the half precisions have none that PyTorch computes in throughout.
 COMPLEX = {torch.float64: torch.complex128, torch.float32: torch.complex64}
@@ -29,6 +30,7 @@ def subject_of(
     wrt: Sequence[int | str] | None,
     dtype: str | None,
     seed: int,
+    around: Surroundings,
 ) -> Subject:
     """Leaves for the floating and complex inputs, each tensor once, and for the module's parameters; a tied parameter
     is one leaf with all of its names. Raises UsageError where there is nothing to differentiate or wrt is unknown.
@@ -72,7 +74,7 @@ def subject_of(
     for j, i in same.items():
         flat[j] = flat[i]
     return Subject(
-        Calling(fn, flat, tree, positions, dtype, same),
+        Calling(fn, flat, tree, positions, dtype, same, around=around),
         leaves,
         [p for _, p in parameters],
         [called[i] for i in positions] + [" = ".join(ns) for ns, _ in parameters],

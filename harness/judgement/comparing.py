@@ -210,10 +210,12 @@ def works_in(subject: Subject, recording: Recording, seen: Witnessed, mode: str)
     """The precision of the parts in which PyTorch works out a derivative in a mode other than R.
 
     A tangent is worked out while the callable runs, and so under its autocast: the products in its rule are rounded to
-    that dtype, whatever they are handed.
+    that dtype, whatever they are handed; but autocast leaves float64 as it is.
     """
     held = _coarsest(subject, recording, seen)
     held = REAL_PART.get(held, held)
+    if held == "float64":
+        return held
     under = recording.autocast if "F" in mode and recording.autocast in PRECISION else held
     return max(held, under, key=lambda d: PRECISION.index(d) if d in PRECISION else 0)
 

@@ -61,6 +61,11 @@ def record(subject: Subject, mode: str = "R") -> tuple[Recording, Witnessed, lis
     if given_copies(subject, None, before):
         return record(subject, mode)
     outputs = [t for t in recording.torch_outputs if t.is_floating_point() or t.is_complex()]
+    if any(t.is_meta for t in outputs):
+        raise NothingReturned(
+            "check: the callable returned a tensor on the meta device, without numbers; accepted are tensors with "
+            "numbers. Make what it creates on the device of its inputs."
+        )
     if not outputs:
         raise NothingReturned(
             f"check: the callable returned {_returned(recording)} without a floating tensor; accepted are "

@@ -19,8 +19,10 @@ def to_numpy(t: torch.Tensor, *, copy: bool = True) -> np.ndarray[Any, Any]:
     copy: False where nobody writes into `t` any more, so that its memory may be shared.
     """
     t = t.detach()
+    if t.is_meta:  # made by the callable for its shape alone: it has no numbers
+        t = torch.zeros(t.shape, dtype=t.dtype, device="cpu")
     if t._is_zerotensor():  # a zero without memory, which PyTorch's formulas send for a derivative that is 0 everywhere
-        t = torch.zeros(t.shape, dtype=t.dtype)
+        t = torch.zeros(t.shape, dtype=t.dtype, device="cpu")
     if t.is_conj() or t.is_neg():
         t = t.resolve_conj().resolve_neg()
     if t.layout != torch.strided:
@@ -57,5 +59,7 @@ def of_view(func: Any, args: Any, value: np.ndarray[Any, Any]) -> np.ndarray[Any
 def autocast_of(result: Any) -> str | None:
     """The dtype of the autocast that the call of a dispatch mode was made under, if any."""
     kind = result.device.type if isinstance(result, torch.Tensor) else "cpu"
+    if not torch.amp.is_autocast_available(kind):  # of tensors without numbers there is none
+        return None
     with torch._C._RestorePythonTLSSnapshot():  # below the caller's state: within the mode autocast is off
         return str(torch.get_autocast_dtype(kind)).removeprefix("torch.") if torch.is_autocast_enabled(kind) else None

@@ -15,6 +15,7 @@ from ..judgement.comparing import Subject
 from ..judgement.precisions import entered
 from ..recorder.copies import fresh
 from ..recorder.nested import Nest, flatten, tensors_in, unflatten
+from .surroundings import Surroundings
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,8 @@ class Calling:
 
     flat, tree: the arguments (args, kwargs), flattened. precision: as for `entered`. same: positions that hold the
     tensor of another position too. copied: positions whose tensor is copied first, for a callable that writes into it.
-    Every other tensor is copied for each call. after: what becomes of the result.
+    Every other tensor is copied for each call. after: what becomes of the result. around: what the caller has set for
+    the callable.
     """
 
     fn: Callable[..., Any]
@@ -34,6 +36,7 @@ class Calling:
     same: Mapping[int, int] = field(default_factory=dict)
     copied: Sequence[int] = ()
     after: Callable[[Any], Any] | None = None
+    around: Surroundings = Surroundings()
 
     def __call__(self, *tensors: torch.Tensor) -> Any:
         filled: dict[int, Any] = dict(enumerate(self.flat))
@@ -47,7 +50,7 @@ class Calling:
             elif i not in self.positions:
                 filled[i] = copies.get(id(a), a)
         args, kwargs = unflatten(list(filled.values()), self.tree)
-        with entered(self.precision):
+        with self.around.placed(), self.around.cast(), entered(self.precision):
             result = self.fn(*args, **kwargs)
         return result if self.after is None else self.after(result)
 

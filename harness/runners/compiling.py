@@ -2,9 +2,12 @@
 
 Dynamo keeps compiled code on the code object of the function, at most `recompile_limit` versions of it, and runs the
 function uncompiled beyond that; and it remembers the shapes that code of one name and line has met, to compile for any
-shape when another comes. Each callable is therefore compiled under a code object and a name of its own. What is
-compiled is not kept on disk where the caller named no folder for it: a graph that was compiled with a fault planted
-must not come back without it, or the other way round.
+shape when another comes. Each callable is therefore compiled under a code object and a name of its own. Where the
+graph breaks in it, the functions that it calls are compiled apart, under code objects that other checks, and the
+caller, use too: what a check has compiled of code that nobody had compiled before is dropped after it, what the caller
+has compiled stays, and neither number nor shapes of earlier versions count. What is compiled is not kept on disk where
+the caller named no folder for it: a graph that was compiled with a fault planted must not come back without it, or the
+other way round.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ import torch
 from .expressible import NotExpressible
 
 FOLDER = "TORCHINDUCTOR_CACHE_DIR"
+VERSIONS = 1 << 20  # more versions of one function than any process compiles
 
 
 def missing_compiler() -> str | None:
@@ -53,6 +57,34 @@ def apart() -> Iterator[None]:
 
     Where the caller named a folder for it (in the environment), their folder and settings stay as they are.
     """
+    with _forgotten(), _in_a_folder():
+        yield
+
+
+@contextmanager
+def _forgotten() -> Iterator[None]:
+    """Within it, dynamo compiles as if nothing had been compiled before; afterwards what was is as it was.
+
+    It knows each code object that it has compiled: those that are new are cleared, the caller's are not.
+    """
+    from torch._dynamo import config
+    from torch._dynamo.convert_frame import input_codes, output_codes
+    from torch._dynamo.eval_frame import reset_code
+
+    before = {*input_codes.seen_ids, *output_codes.seen_ids}
+    limits = {name: max(VERSIONS, getattr(config, name)) for name in ("recompile_limit", "accumulated_recompile_limit")}
+    try:
+        with config.patch(automatic_dynamic_shapes=False, **limits):
+            yield
+    finally:
+        for reference in (*input_codes.seen, *output_codes.seen):
+            code = reference()
+            if code is not None and id(code) not in before:
+                reset_code(code)
+
+
+@contextmanager
+def _in_a_folder() -> Iterator[None]:
     from torch._functorch import config as functorch
     from torch._inductor import config as inductor
     from torch._inductor.runtime.cache_dir_utils import default_cache_dir

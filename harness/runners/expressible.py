@@ -32,6 +32,7 @@ NO_SAMPLE = (
     "vmap gives the callable one sample, of shape {0}; the callable runs on the whole batch and does not run on that "
     "({1})"
 )
+HOOKS_DISABLED = "it needs saved tensor hooks, and the caller has disabled them around the check ({0})"
 NO_REVERSE = "create_graph is an option of the reverse mode, and this mode has none"
 
 # What PyTorch says where a transform, the compiler or a custom Function does not offer a derivative at all. Any other
@@ -77,6 +78,8 @@ def reason_against(runner: str, mode: str) -> str | None:
 def refusal(error: BaseException) -> str | None:
     """PyTorch's own words, on one line, where an exception says that a derivative is not offered; else None."""
     text = " ".join(str(error).split())
+    if str(error) == torch._C._autograd._saved_tensors_hooks_get_disabled_error_message():
+        return HOOKS_DISABLED.format(text)
     return text[:300] if isinstance(error, NotExpressible | torch._dynamo.exc.Unsupported) or refuses(text) else None
 
 
