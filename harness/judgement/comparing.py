@@ -21,9 +21,10 @@ from ..recorder.nested import tensors_in
 from ..recorder.nodes import Node, nodes_of, run_backward
 from ..recorder.preserving import random_state, random_state_of_backward, random_states, set_random_states, untouched
 from ..recorder.recording import Recording, to_numpy
-from ..recorder.witnessing import Witnessed
+from ..recorder.witnessing import CHECKPOINT, Witnessed
 from ..result import ATEN, END_TO_END, MASKED, NOTHING_DEPENDS, Culprit
 from .by_limits import hold_against_limits, tell_decided
+from .checkpoints import inside_checkpoints
 from .conventions import follow, within
 from .culprits import culprit_of, place, rows_of_forms, rows_of_hooks, where_nan_starts
 from .judging import REAL_PART, Judgement, Question, judge, worst
@@ -57,7 +58,7 @@ def compare_reverse(subject: Subject, rows: Rows) -> Found:
     """Mode R: every value, every autograd node, and the end-to-end gradients of one recorded run."""
     start = time.perf_counter()
     recording, seen, wrt = record(subject)
-    c = cotangents(recording.torch_outputs, subject.seed)
+    c = subject.arriving(recording.torch_outputs) or cotangents(recording.torch_outputs, subject.seed)
     nodes = nodes_of(recording)
     hooks: list[HookNote] = []
     try:
@@ -91,6 +92,12 @@ def compare_reverse(subject: Subject, rows: Rows) -> Found:
     if not any(v in seen.tracers for v in recording.outputs):
         rows.rows[-1]["message"] = NOTHING_DEPENDS
     rows.rows[-1]["seconds"] = time.perf_counter() - start
+    inner = inside_checkpoints(subject, nodes, found.culprit, compare_reverse)
+    if inner is not None:
+        found.culprit = inner
+        for r in rows.rows:
+            if r.get("culprit") == CHECKPOINT:
+                r["culprit"] = inner.operation
     if subject.thorough:
         found.culprit = look_again(subject, recording, nodes, c, gradients, wrt, found.culprit, rows)
     found.verdict = worst([r["verdict"] for r in rows.rows])

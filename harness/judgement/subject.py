@@ -20,6 +20,7 @@ class Subject:
     """A function of leaves: `call(*inputs)`; `parameters` are leaves it closes over. names: one per input, then one per
     parameter. thorough: the callable is a user's, so that cut graphs and runs that differ are looked for. asked: per
     leaf, whether the user has it require a gradient. written: set once the callable is known to write into an input.
+    arriving: of the outputs, the cotangents that they are to get; random ones where it gives None.
     """
 
     call: Callable[..., Any]
@@ -31,6 +32,7 @@ class Subject:
     thorough: bool = False
     asked: Sequence[bool] = ()
     written: str | None = None
+    arriving: Callable[[Sequence[torch.Tensor]], list[torch.Tensor | None] | None] = lambda outputs: None
 
     @property
     def leaves(self) -> list[torch.Tensor]:

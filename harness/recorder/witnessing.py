@@ -22,6 +22,7 @@ from ..lowering import CallSite, NotCovered, find, is_constant
 from ..lowering.complex_numbers import Pair, find_complex
 from .recording import Call, Recording, Ref
 
+CHECKPOINT = "CheckpointFunctionBackward"  # the node of a reentrant checkpoint, whose forward is the callable itself
 # Operations that move a Python number they are given into their result (or divide by it in its precision): the kernel
 # first converts it to the dtype of the result. Others compute with it in the precision they compute in.
 MOVED = frozenset(
@@ -143,11 +144,13 @@ def _read(
     seen.opaque += [seen.tracers[i].variable for i in left]
     inside = in_custom_functions(recording)
     custom = inside if cut_no_grad else set()
+    checkpointed = in_custom_functions(recording, CHECKPOINT)  # what is detached in there is meant to be
     for number, call in enumerate(recording.calls):
         references = call.references()
         if not any(i in seen.tracers for i in references):
             continue
-        if is_constant(call.name) and not ((number in custom or follow_detached) and call.name == "aten::detach"):
+        followed = follow_detached or (number in custom and number not in checkpointed)
+        if is_constant(call.name) and not (followed and call.name == "aten::detach"):
             continue
         if not any(o is not None and recording.variables[o].is_float for o in call.outputs):
             continue
@@ -205,15 +208,15 @@ def _replace_unseen(seen: Witnessed, number: int, call: Call) -> bool:
     return True
 
 
-def in_custom_functions(recording: Recording) -> set[int]:
-    """Calls that ran inside the forward of a custom Function.
+def in_custom_functions(recording: Recording, name: str = "") -> set[int]:
+    """Calls that ran inside the forward of a custom Function; name: of one whose node has that name alone.
 
     Its node is created before its forward runs, so they are what its outputs are made of, back to calls with a smaller
     sequence number.
     """
     inside: set[int] = set()
     for (node, _), variable in recording.edges.items():
-        if not isinstance(node, int) and _is_custom(node):
+        if not isinstance(node, int) and _is_custom(node) and name in ("", node.name()):
             inside |= behind(recording, [variable], set(), node._sequence_nr())
     return {i for i in inside if not recording.calls[i].grad_enabled}
 

@@ -10,10 +10,11 @@ import torch
 from torch.utils.checkpoint import checkpoint
 
 from ..judgement.comparing import Subject
+from ..recorder.preserving import random_states, set_random_states
 from .calling import Calling, calling_of, flat_outputs, functional
 from .compiling import Compiled, apart
 from .derivatives import Answers, Tensors, by_backward, by_tape, by_transforms
-from .expressible import COMPILED, NotExpressible
+from .expressible import COMPILED, REENTRANT, NotExpressible
 
 PLAIN = "plain"  # no runner of its own: the tape alone, for what a runner is held against
 
@@ -91,7 +92,14 @@ def _taped(wrapped: Callable[[Calling], Callable[..., Any]], create_graph: bool 
         def fn(*tensors: torch.Tensor) -> Tensors:
             return flat_outputs(call(*tensors[:count]))
 
-        return by_tape(fn, subject.leaves, holding(subject), c, t, mode, create_graph=create_graph, between=between)
+        begin = random_states()
+        try:
+            return by_tape(fn, subject.leaves, holding(subject), c, t, mode, create_graph=create_graph, between=between)
+        except RuntimeError as error:
+            if mode != "R" or REENTRANT not in str(error):
+                raise
+        set_random_states(begin)
+        return by_backward(fn, subject.leaves, c, between, create_graph)
 
     return answer
 

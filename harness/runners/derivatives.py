@@ -5,6 +5,7 @@ With L(x) = Σ Re⟨c, f(x)⟩ and directions t, s: R is ∇L, F is Df[t], RR, F
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
@@ -102,7 +103,7 @@ def _hear_refusals(first: Answers, t: Tensors) -> None:
 
 
 def by_backward(
-    fn: Flat, leaves: Sequence[torch.Tensor], c: Tensors, between: Callable[[], None]
+    fn: Flat, leaves: Sequence[torch.Tensor], c: Tensors, between: Callable[[], None], create_graph: bool = False
 ) -> tuple[Answers, Tensors]:
     """Mode R by `backward()`, read from .grad, which is put back afterwards."""
     before = [x.grad for x in leaves]
@@ -113,7 +114,9 @@ def by_backward(
         between()
         pairs = [(y, w) for y, w in zip(outputs, c, strict=True) if y.requires_grad]
         if pairs:
-            torch.autograd.backward([y for y, _ in pairs], [w for _, w in pairs])
+            with warnings.catch_warnings():  # of a cycle of references, which is undone below
+                warnings.filterwarnings("ignore", "Using backward\\(\\) with create_graph=True", UserWarning)
+                torch.autograd.backward([y for y, _ in pairs], [w for _, w in pairs], create_graph=create_graph)
         return [x.grad for x in leaves], outputs
     finally:
         for x, grad in zip(leaves, before, strict=True):

@@ -33,6 +33,8 @@ NO_SAMPLE = (
     "({1})"
 )
 HOOKS_DISABLED = "it needs saved tensor hooks, and the caller has disabled them around the check ({0})"
+# The callable has a reentrant checkpoint of its own: its first derivative is had by backward() alone.
+REENTRANT = "checkpoint is incompatible with .grad()"
 NO_REVERSE = "create_graph is an option of the reverse mode, and this mode has none"
 
 # What PyTorch says where a transform, the compiler or a custom Function does not offer a derivative at all. Any other
@@ -53,7 +55,7 @@ REFUSALS = (
     "Nested forward mode AD is not supported",
     "that does not support it because it has not been implemented yet",
     "is not supported within torch.func transforms",
-    "checkpoint is incompatible with .grad()",
+    REENTRANT,
 )
 
 

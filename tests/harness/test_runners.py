@@ -323,5 +323,52 @@ def test_a_model_with_a_reentrant_checkpoint_of_its_own_is_compared_and_a_fault_
     assert list(result.table().iloc[0]) == ["agree", "unsupported"]
     assert {"0.weight", "0.bias"} <= {str(w).split(" ")[0].removeprefix("model.") for w in result.frame["wrt"]}
     assert all(p.grad is None for p in model.parameters())
-    wrong = check(lambda x: checkpoint(lambda y: OffSine.apply(y), x, use_reentrant=True), numbers(3))
-    assert wrong.verdict == "mismatch" and wrong.culprit.operation == "CheckpointFunctionBackward"
+
+
+TAPE = ("autograd", "checkpoint", "checkpoint_reentrant", "save_on_cpu", "create_graph")
+
+
+def nested(fn, outer: bool, inner: bool):
+    """A callable in a checkpoint in a checkpoint, each of the one kind or the other."""
+    return lambda x: checkpoint(
+        lambda y: checkpoint(fn, y.sin(), use_reentrant=inner).exp(), x, use_reentrant=outer
+    ).sum()
+
+
+@pytest.mark.parametrize("outer", [True, False])
+@pytest.mark.parametrize("inner", [True, False])
+def test_a_checkpoint_of_the_user_s_own_runs_by_every_runner_of_the_tape_and_a_fault_inside_is_named(outer, inner):
+    x = numbers(3)
+    x.requires_grad_()  # the reentrant checkpoint warns of inputs that do not
+    right = check(nested(lambda y: (2 * y).tanh(), outer, inner), x, runners=TAPE)
+    assert right.verdict == "agree" and right.culprit is None
+    wrong = check(nested(lambda y: OffSine.apply(2 * y), outer, inner), x, runners=TAPE)
+    assert wrong.culprit.operation == "OffSineBackward" and wrong.culprit.file == __file__
+    for runner in TAPE:
+        rows = whole(wrong, runner)
+        assert list(rows["verdict"]) == ["mismatch"], runner
+    assert set(wrong.frame["culprit"].dropna()) == {"OffSineBackward"}
+    assert x.grad is None
+
+
+def test_a_fault_that_reaches_the_parameters_of_a_reentrant_checkpoint_alone_is_named():
+    layer = torch.nn.Linear(3, 3).double()
+    inside = lambda y: y @ OffSine.apply(layer.weight)  # noqa: E731
+    result = check(lambda x: checkpoint(inside, x, use_reentrant=True), numbers(2, 3))
+    assert result.verdict == "mismatch" and result.culprit.operation == "OffSineBackward"
+
+
+def test_dropout_inside_a_wrong_reentrant_checkpoint_is_drawn_alike_when_it_is_looked_into():
+    model = torch.nn.Sequential(torch.nn.Linear(3, 8), torch.nn.Dropout(0.5)).double()
+    result = check(lambda x: checkpoint(lambda y: OffSine.apply(model(y)), x, use_reentrant=True), numbers(2, 3))
+    assert result.culprit.operation == "OffSineBackward"
+
+
+def test_what_is_detached_inside_a_reentrant_checkpoint_is_held_constant():
+    result = check(lambda x: checkpoint(lambda y: y.detach().exp() * y, x, use_reentrant=True), numbers(3))
+    assert result.verdict == "agree"
+
+
+def test_second_derivatives_through_a_reentrant_checkpoint_are_refused_in_pytorch_s_words():
+    result = check(lambda x: checkpoint(torch.sin, x, use_reentrant=True), numbers(3), modes=("RR", "F"), runners=TAPE)
+    assert set(result.frame["verdict"]) == {"unsupported"} and (result.frame["message"].str.len() > 0).all()
