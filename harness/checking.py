@@ -13,7 +13,14 @@ import torch.autograd.forward_ad
 
 from ..reports.schema import frame_from_rows
 from .configuration import LEFT_OUT, in_effect
-from .errors import GradientMismatch, NothingReturned, TheirsRaised, UnsupportedOperation, UsageError
+from .errors import (
+    CannotRecord,
+    GradientMismatch,
+    NothingReturned,
+    TheirsRaised,
+    UnsupportedOperation,
+    UsageError,
+)
 from .evidence.known import load, match
 from .evidence.own_issues import name_own
 from .judgement.alone import wrong_alone
@@ -27,7 +34,7 @@ from .recorder.reachable import as_module, name_of
 from .result import END_TO_END, NOTHING_DEPENDS, CheckResult, Culprit
 from .runners import RUNNERS, compare_with
 from .runners.arrangements import Arrangement, arrangements, in_place_variant
-from .runners.expressible import NotExpressible
+from .runners.expressible import NotExpressible, refuses
 from .runners.loading import load_for
 from .runners.surroundings import surroundings
 from .subjects import converted, in_precision, initialised, subject_of
@@ -123,9 +130,18 @@ def check(
                     except NothingReturned as error:
                         rows.add(mode=mode, runner=runner, verdict="indeterminate", message=str(error), dtype=dtype)
                         continue
+                    except CannotRecord as error:
+                        unsupported[error.operation] = str(error)
+                        rows.add(mode=mode, runner=runner, verdict="unsupported", message=str(error), dtype=dtype)
+                        continue
                     except TheirsRaised as error:
-                        exception, culprit = error.original, culprit or error.culprit
                         seconds = time.perf_counter() - start
+                        if refuses(error.text) and error.culprit is None:
+                            unsupported[f"{runner} in mode {mode}"] = error.text
+                            told = {**raised, "verdict": "unsupported"}
+                            rows.add(mode=mode, runner=runner, message=error.text, seconds=seconds, **told)
+                            continue
+                        exception, culprit = error.original, culprit or error.culprit
                         rows.add(mode=mode, runner=runner, message=error.text, seconds=seconds, **raised)
                         continue
                     if runner == "autograd" and mode != "R":
@@ -189,14 +205,22 @@ def held(result: CheckResult) -> CheckResult:
     if result.exception is not None and result.verdict == "raised":
         raise result.exception
     if result.verdict == "unsupported":
-        raise UnsupportedOperation(
-            result.unsupported,
-            f"assert_gradients: the witness has no rule for {', '.join(sorted(result.unsupported))}; accepted are the "
-            f"operations of "
-            "gradwitness.harness.lowering.known_operations(). Check the rest with check(...).explain(), or write the "
-            "operation differently.",
-        )
+        raise UnsupportedOperation(result.unsupported, f"assert_gradients: {_not_compared(result.unsupported)}")
     raise GradientMismatch(result.explain(), result)
+
+
+def _not_compared(unsupported: Mapping[str, str]) -> str:
+    """What was not compared, and what to do: operations without a rule apart from what a runner has no form of."""
+    operations = sorted(name for name in unsupported if "::" in name)
+    others = [f"{name} ({unsupported[name]})" for name in sorted(unsupported) if name not in operations]
+    said = [f"not compared: {'; '.join(others)}. Ask only for modes and runners that have it."] if others else []
+    if operations:
+        said.append(
+            f"the witness has no rule for {', '.join(operations)}; accepted are the operations of "
+            "gradwitness.harness.lowering.known_operations(). Teach it one with register_lowering, or write it "
+            "differently."
+        )
+    return " ".join(said) + " What is not affected was judged: see check(...).explain()."
 
 
 @contextmanager

@@ -21,6 +21,14 @@ class NothingReturned(UsageError):
     """A callable returned no floating tensor, so that there is nothing to differentiate."""
 
 
+class CannotRecord(HarnessError):
+    """The run of a callable cannot be recorded; `operation` is what in it cannot."""
+
+    def __init__(self, operation: str, message: str) -> None:
+        super().__init__(message)
+        self.operation = operation
+
+
 class CaseError(HarnessError, ValueError):
     """A `case.json` that cannot be read or does not hold a case."""
 

@@ -128,14 +128,16 @@ class CheckResult:
                 entry = f", entry {row['entry']}" if isinstance(row["entry"], str) else ""
                 lines.append(f"  in {_place(row)}{entry}")
             if isinstance(row["message"], str) and row["message"]:
-                asked = isinstance(row["mode"], str) and row["mode"] != "R" and self.verdict == "raised"
-                lines.append(f"  {'mode ' + row['mode'] + ': ' if asked else ''}{row['message']}")
+                lines.append(f"  {_asked(row)}{row['message']}")
             if isinstance(row["known"], str) and row["known"]:
                 whose = "" if row["known"].startswith("yours: ") else " of PyTorch"
                 lines.append(f"  a known issue{whose}: {row['known']}")
             if self.verdict == "mismatch" and len(ends := f[f["program"] == "whole"]):
                 if ends["verdict"].isin(("agree", "convention")).all():
-                    lines.append("  the end-to-end gradients agree: the error does not reach them at these inputs")
+                    lines.append(
+                        "  the end-to-end gradients agree: the error does not reach them at these inputs, or is less "
+                        "there than what rounding explains"
+                    )
             if row["message"] != NOTHING_DEPENDS and (f["message"] == NOTHING_DEPENDS).any():
                 lines.append(f"  {NOTHING_DEPENDS}")
             said = dict.fromkeys((r, m) for r, m in zip(f["wrt"], f["message"], strict=True) if isinstance(m, str))
@@ -162,6 +164,15 @@ class CheckResult:
         dtype: as it was asked, so "autocast" for that; the frame says what each number was held in.
         """
         return tabled(self.frame, self.cells)
+
+
+def _asked(row: Any) -> str:
+    """The runner and the mode that a row without a comparison is about, where they are not the plain ones."""
+    if row["verdict"] not in ("raised", "unsupported") or not isinstance(row["mode"], str):
+        return ""
+    runner = "" if row["runner"] == "autograd" else f"runner {row['runner']}"
+    named = [part for part in (runner, f"mode {row['mode']}" if runner or row["mode"] != "R" else "") if part]
+    return f"{', '.join(named)}: " if named else ""
 
 
 def _place(row: Any) -> str:

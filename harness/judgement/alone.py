@@ -11,6 +11,7 @@ import torch
 
 from ..errors import TheirsRaised, UsageError
 from ..recorder.applied import Applied, noting_functions
+from ..recorder.nested import tensors_in
 from ..recorder.preserving import random_state, untouched
 from ..result import ATEN, CUSTOM, NESTED, OPERATOR, Culprit
 from .comparing import Found, compare_forward_modes, compare_reverse
@@ -35,7 +36,8 @@ def wrong_alone(subject: Subject, found: Found, mode: str) -> Culprit | None:
         for function in applied:
             row = _mismatch(function, asked, subject.seed)
             if row is not None:
-                return _culprit_of(function, row, asked, subject.seed)
+                inner = _wrong_inside(function, subject.seed) if asked in ("RR", "FR") else None
+                return inner or _culprit_of(function, row, asked, subject.seed)
         culprit = _call_alone(subject, found, asked, None)
         if culprit is not None:
             return culprit
@@ -77,6 +79,28 @@ def _mismatch(applied: Applied, mode: str, seed: int) -> dict[str, Any] | None:
         return None
     wrong = [r for r in rows.rows if r["verdict"] == "mismatch"]
     return _worst(wrong) if wrong else None
+
+
+def _wrong_inside(applied: Applied, seed: int) -> Culprit | None:
+    """A custom Function that the backward of another one applies, whose own backward is wrong: what makes the second
+    derivative wrong where the first is right.
+    """
+    if _mismatch(applied, "R", seed) is not None:
+        return None
+    subject = _alone(applied, "R", seed)
+    try:
+        with random_state(), noting_functions() as found:
+            outputs = [y for y in tensors_in(subject.call(*subject.inputs)) if y.requires_grad]
+            found.clear()
+            weights = [torch.ones_like(y).requires_grad_() for y in outputs]
+            torch.autograd.grad(outputs, subject.inputs, weights, create_graph=True, allow_unused=True)
+    except Exception:  # a Function that needs more than its arguments: it is named itself
+        return None
+    for inner in [f for f in found if f.active]:
+        row = _mismatch(inner, "R", seed)
+        if row is not None:
+            return _culprit_of(inner, row, "R", seed)
+    return None
 
 
 def _alone(applied: Applied, mode: str, seed: int) -> Subject:

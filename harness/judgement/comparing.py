@@ -16,7 +16,7 @@ from ...reference_engine.evaluate import Plan
 from ...reference_engine.reverse import reverse
 from ..errors import TheirsRaised
 from ..recorder.draws import Draws, replaying
-from ..recorder.hooks import HookNote
+from ..recorder.hooks import HookNote, noted_after_accumulation
 from ..recorder.nested import tensors_in
 from ..recorder.nodes import Node, nodes_of, run_backward
 from ..recorder.preserving import random_state, random_state_of_backward, random_states, set_random_states, untouched
@@ -38,6 +38,10 @@ from .rows import Rows, name_part
 from .second_run import differ, row_of_parting
 from .subject import Subject, cotangents, record
 
+NO_GRAPH = (
+    "PyTorch's first gradient carries no graph (once_differentiable, or a backward that detaches), so it has no second "
+    "one (None): torch.autograd.grad refuses it alone, and counts it as 0 beside other terms"
+)
 BY_DUALS = "by dual numbers (torch.autograd.forward_ad): torch.func refuses this callable: {0}"
 PRECISION = ("float64", "float32", "bfloat16", "float16")
 
@@ -67,6 +71,9 @@ def compare_reverse(subject: Subject, rows: Rows) -> Found:
     except Exception as error:
         made = rows_of_forms(recording, nodes, rows, subject.dtype) or rows_of_hooks(hooks, rows, subject.dtype)
         raise TheirsRaised(error, made) from error
+    if subject.thorough:
+        with random_state():
+            hooks += noted_after_accumulation(subject.leaves, gradients)
     found = Found(recording=recording, seen=seen, unsupported=seen.missing)
     local: list[tuple[LocalVerdict, Node | None]] = [(v, None) for v in judge_values(seen, subject.seed)]
     local += [(v, n) for n in nodes for v in judge_node(seen, n, subject.seed)]
@@ -326,8 +333,11 @@ def compare_forward_modes(subject: Subject, rows: Rows, mode: str) -> Found:
         cotangents_of = [to_numpy(g) for g in c]
         hold_against_limits(judged, question, program, numbers[0], cotangents_of, *numbers[1:], mode, seen.values)
     asked = [recording.torch_outputs[i] for i in wanted] if mode in ("F", "FF") else [leaves[i] for i in used]
+    nothing = mode == "RR" and all(a is None for a in answers)
     for name, j, x in zip(names, judged, asked, strict=True):
         follow(j, relied)
+        if nothing and j.verdict == "mismatch":
+            j.note = NO_GRAPH
         if x.is_complex():
             name_part(j)
         j.note = "; ".join(note for note in (j.note, asked_otherwise) if note)

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from ..errors import NothingReturned, TheirsRaised
+from ..errors import CannotRecord, NothingReturned, TheirsRaised
 from ..recorder.preserving import random_state, untouched
 from ..recorder.recording import Recording, capture
 from ..recorder.witnessing import Witnessed, witness
@@ -53,6 +53,8 @@ def record(subject: Subject, mode: str = "R") -> tuple[Recording, Witnessed, lis
     with random_state(), untouched(subject.module) as written:
         try:
             recording = capture(subject.call, *subject.inputs)
+        except CannotRecord:
+            raise
         except Exception as error:
             if given_copies(subject, error):
                 return record(subject, mode)

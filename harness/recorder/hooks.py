@@ -18,6 +18,7 @@ from torch.utils.hooks import BackwardHook
 from .recording import to_numpy
 
 TENSOR, NODE, MODULE = "tensor hook", "hook of an autograd node", "module backward hook"
+ACCUMULATED = "post-accumulate hook"
 Shown = tuple[tuple[int, ...], torch.dtype]  # shape and dtype of a gradient
 
 
@@ -129,6 +130,42 @@ def _noting(hook: Any, kind: str, position: int, notes: list[HookNote]) -> Calla
 
     noted.notes = notes  # type: ignore[attr-defined]
     return noted
+
+
+def noted_after_accumulation(
+    leaves: Sequence[torch.Tensor], gradients: Sequence[torch.Tensor | None]
+) -> list[HookNote]:
+    """What hooks that PyTorch calls once `.grad` is there make of it.
+
+    Each is called with a copy of its tensor, that holds the gradient, and no leaf holds one meanwhile: a hook that
+    steps an optimizer finds nothing to do. One that raises there, as it knows its own tensor alone, is not judged.
+    """
+    notes: list[HookNote] = []
+    before = [t.grad for t in leaves]
+    try:
+        for t in leaves:
+            t.grad = None
+        for t, g in zip(leaves, gradients, strict=True):
+            hooks = getattr(t, "_post_accumulate_grad_hooks", None)
+            if not hooks or g is None:
+                continue
+            copy = t.detach().clone().requires_grad_()
+            copy.grad = g.detach().clone()
+            for hook in list(hooks.values()):
+                given, form = to_numpy(copy.grad), shown(copy.grad)
+                try:
+                    hook(copy)
+                except Exception:
+                    break
+                if copy.grad is None:  # used up, as by an optimizer that steps in the backward pass
+                    break
+                value = to_numpy(copy.grad)
+                if shown(copy.grad) != form or not np.array_equal(given, value, equal_nan=True):
+                    notes.append(HookNote(ACCUMULATED, *written(hook), given, value, form, shown(copy.grad)))
+    finally:
+        for t, grad in zip(leaves, before, strict=True):
+            t.grad = grad
+    return notes
 
 
 def written(hook: Any) -> tuple[str, str]:

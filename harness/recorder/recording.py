@@ -18,6 +18,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
+from ..errors import CannotRecord
 from .draws import Draws, may_draw, state_of
 from .geometry import are_apart, positions
 from .nested import replaced, tensors_in
@@ -28,6 +29,10 @@ from .values import VIEWS, autocast_of, of_view, to_numpy
 _TORCH = os.path.dirname(torch.__file__) + os.sep
 _MODULES = os.path.join(_TORCH, "nn", "modules") + os.sep
 _HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep  # the whole of harness
+HIGHER_ORDER = (
+    "torch.{0} is a higher-order operator, which runs functions out of sight of the recording. Write it in Python (if, "
+    "for), which is recorded as it runs, or check the functions by themselves"
+)
 _ALWAYS = 1 << 62  # sequence of a read from flat storage: data movement that belongs to whoever needs it
 
 
@@ -145,6 +150,8 @@ class _Known:
 
 class Recorder(TorchDispatchMode):
     """The dispatch mode that writes a Recording while the user's code runs as usual."""
+
+    supports_higher_order_operators = True  # so that they arrive here, and are refused by name
 
     def __init__(self) -> None:
         super().__init__()
@@ -280,6 +287,8 @@ class Recorder(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        if isinstance(func, torch._ops.HigherOrderOperator):
+            raise CannotRecord(f"torch.{func}", HIGHER_ORDER.format(func))
         sequence = torch._C._autograd._get_sequence_nr() - 1
         written = written_by(func, args, kwargs)
         for t in written:

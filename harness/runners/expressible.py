@@ -52,6 +52,7 @@ REFUSALS = (
     "doesn't match the broadcast shape",  # of a batched tensor added in place to one that is not
     "Trying to use forward AD with",
     "derivative for aten::",
+    "the derivative for '",
     "Nested forward mode AD is not supported",
     "that does not support it because it has not been implemented yet",
     "is not supported within torch.func transforms",

@@ -1,0 +1,175 @@
+"""Faults that users make, and what the witness must not take for one: who is named, and in which words."""
+
+import pytest
+import torch
+from gradwitness.harness import UnsupportedOperation, assert_gradients, check
+from gradwitness.harness.campaigns.units import run_unit
+from gradwitness.harness.campaigns.work import Unit
+
+F64 = torch.float64
+POINT = torch.tensor([0.5, -1.0, 2.0], dtype=F64)
+
+
+def line_of(function):
+    return function.__code__.co_firstlineno
+
+
+class Exp(torch.autograd.Function):
+    """e^x whose backward writes into the gradient that arrives; what it returns is right."""
+
+    @staticmethod
+    def forward(ctx, x):
+        y = x.exp()
+        ctx.save_for_backward(y)
+        return y
+
+    @staticmethod
+    def backward(ctx, g):
+        return g.mul_(ctx.saved_tensors[0])
+
+
+def test_a_backward_that_writes_into_the_gradient_it_is_given_is_judged_by_what_arrived():
+    result = check(lambda x: (Exp.apply(x) * torch.full((3,), 3.0, dtype=F64)).sum(), POINT)
+    assert result.verdict == "agree", result.explain()
+
+
+def writes_through_data(x):
+    y = x.exp()
+    y.data.add_(1.0)
+    return y.sum()
+
+
+def test_a_write_through_data_is_named_with_its_line_and_no_rule_is_accused():
+    result = check(writes_through_data, POINT)
+    assert result.verdict == "mismatch" and result.culprit.kind == "overwritten"
+    assert result.culprit.line == line_of(writes_through_data) + 2
+    assert "PyTorch's own rule" not in result.explain()
+
+
+class Cube(torch.autograd.Function):
+    """x³, with a right backward that is a Function of its own."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x**3
+
+    @staticmethod
+    def backward(ctx, g):
+        return CubeSlope.apply(ctx.saved_tensors[0], g)
+
+
+class CubeSlope(torch.autograd.Function):
+    """3 x² g, with a backward that has 5 x g for its slope in x, where 6 x g is right."""
+
+    @staticmethod
+    def forward(ctx, x, g):
+        ctx.save_for_backward(x, g)
+        return 3 * x**2 * g
+
+    @staticmethod
+    def backward(ctx, h):
+        x, g = ctx.saved_tensors
+        return 5 * x * g * h, 3 * x**2 * h
+
+
+def test_of_two_functions_the_one_whose_backward_is_wrong_is_named():
+    assert check(Cube.apply, POINT).verdict == "agree"
+    culprit = check(Cube.apply, POINT, modes=("RR",)).culprit
+    assert (culprit.operation, culprit.line) == ("CubeSlopeBackward", line_of(CubeSlope.backward))
+
+
+def doubled(p):
+    p.grad.mul_(2.0)
+
+
+def test_a_hook_after_accumulation_that_changes_the_gradient_is_named_and_leaves_no_trace():
+    linear = torch.nn.Linear(3, 2, dtype=F64)
+    linear.weight.register_post_accumulate_grad_hook(doubled)
+    linear.weight.grad = torch.ones_like(linear.weight)
+    result = check(linear, torch.randn(4, 3, dtype=F64))
+    assert result.verdict == "mismatch"
+    assert (result.culprit.operation, result.culprit.line) == ("hook doubled", line_of(doubled))
+    assert result.culprit.torch_value == 2 * result.culprit.reference_value
+    assert torch.equal(linear.weight.grad, torch.ones_like(linear.weight))
+
+
+def test_an_optimizer_that_steps_in_a_hook_is_no_fault_and_does_not_step():
+    linear = torch.nn.Linear(3, 2, dtype=F64)
+    optimizers = {p: torch.optim.SGD([p], lr=0.1, momentum=0.9) for p in linear.parameters()}
+
+    def step(p):
+        optimizers[p].step()
+        optimizers[p].zero_grad()
+
+    for p in linear.parameters():
+        p.register_post_accumulate_grad_hook(step)
+    before = [p.detach().clone() for p in linear.parameters()]
+    assert check(linear, torch.randn(4, 3, dtype=F64)).verdict == "agree"
+    assert all(torch.equal(p, b) for p, b in zip(linear.parameters(), before, strict=True))
+    assert all(not o.state for o in optimizers.values())
+
+
+def test_a_higher_order_operator_is_unsupported_by_name():
+    def fn(x):
+        return torch.cond(x.sum() > 0, torch.sin, torch.cos, (x,))
+
+    result = check(fn, POINT, modes=("R", "F"))
+    assert result.verdict == "unsupported" and len(result.frame) == 2
+    assert "torch.cond is a higher-order operator" in result.explain()
+    with pytest.raises(UnsupportedOperation, match="torch.cond"):
+        assert_gradients(fn, POINT)
+
+
+def test_a_derivative_that_torch_does_not_have_is_unsupported():
+    result = check(torch.special.zeta, (torch.tensor([2.5], dtype=F64), torch.tensor([3.0], dtype=F64)))
+    assert result.verdict == "unsupported" and "is not implemented" in result.explain()
+
+
+def test_what_a_runner_has_no_form_of_is_not_called_an_operation_without_a_rule():
+    with pytest.raises(UnsupportedOperation, match="create_graph in mode F .*Ask only for modes and runners") as error:
+        assert_gradients(torch.sin, POINT, modes=("F",), runners=("create_graph",))
+    assert "has no rule" not in str(error.value)
+
+
+def test_a_row_about_a_missing_device_can_be_explained():
+    text = check(torch.relu, POINT, devices=("cpu", "meta" if torch.cuda.is_available() else "cuda")).explain()
+    assert "none is present here" in text
+
+
+class Once(torch.autograd.Function):
+    """x², differentiable once."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x**2
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, g):
+        return 2 * ctx.saved_tensors[0] * g
+
+
+def test_a_second_derivative_that_is_silently_none_is_said_to_be_so():
+    result = check(lambda x: Once.apply(x).sum(), POINT, modes=("RR",))
+    assert result.verdict == "mismatch" and "carries no graph" in result.explain()
+
+
+def test_a_sum_of_legitimate_choices_has_a_relative_error():
+    frame = check(lambda x: (torch.relu(x) - torch.relu(-x)).sum(), torch.zeros(1, dtype=F64)).frame
+    assert list(frame[frame["verdict"] == "mismatch"]["rel_error"]) == [1.0]
+
+
+def test_a_mask_behind_an_infinite_slope_is_not_called_a_wrong_rule():
+    result = check(lambda x: torch.where(x > 0, x.log(), x), torch.tensor([0.0, 2.0], dtype=F64))
+    assert result.culprit.kind == "0 · inf"
+    assert "PyTorch's own rule" not in result.explain()
+
+
+def test_a_mode_that_pytorch_declares_it_does_not_have_is_asked_all_the_same():
+    # scatter_reduce of products has no forward rule, and answers 0 instead of refusing
+    result = run_unit(Unit("opinfo", "scatter_reduce.prod", ("F",), 0, samples=2))
+    assert {r["verdict"] for r in result.rows} == {"mismatch"} and len(result.rows) == 2
+    refused = run_unit(Unit("opinfo", "nn.functional.huber_loss", ("FR",), 0, samples=1))
+    assert refused.rows == [] or {r["verdict"] for r in refused.rows} <= {"raised"}
