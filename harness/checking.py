@@ -27,7 +27,7 @@ from .judgement.alone import wrong_alone
 from .judgement.comparing import Found, Subject
 from .judgement.judging import worst
 from .judgement.modes import accepted_mode
-from .judgement.precisions import DTYPES
+from .judgement.precisions import AUTOCAST, DTYPES
 from .judgement.rows import Rows
 from .recorder.preserving import random_state, untouched
 from .recorder.reachable import as_module, name_of
@@ -161,6 +161,9 @@ def check(
             at = (dtype or raised["dtype"] or GIVEN, r["layout"], r["device"])
             cells.append(Cell(variant, None if for_all else r["runner"], *at, None if for_all else r["mode"]))
     _name_known(rows)
+    for r, cell in zip(rows.rows, cells, strict=True):
+        if cell.dtype == AUTOCAST:  # as it was asked; an issue of torch's is told by what the numbers were held in
+            r["dtype"] = AUTOCAST
     known, expired = name_own(rows.rows, own.known)
     frame = frame_from_rows(rows.rows)
     verdict = worst(list(frame["verdict"]))

@@ -161,7 +161,7 @@ class CheckResult:
     def table(self) -> pd.DataFrame:
         """The worst verdict of every cell that was asked: op, runner, dtype, layout and device down, modes across.
 
-        dtype: as it was asked, so "autocast" for that; the frame says what each number was held in.
+        dtype: as it was asked, so "autocast" for that, here and in the frame.
         """
         return tabled(self.frame, self.cells)
 

@@ -148,3 +148,12 @@ def test_a_whole_quotient_is_that_of_the_quotient_as_stored():
     below = torch.tensor([10.328125], dtype=torch.float16), b  # 4.979, five float16 numbers below 5
     assert verdicts(check(torch.fmod, below)) == {"agree"}
     assert check(FmodOffByOne.apply, below).verdict == "mismatch"
+
+
+@pytest.mark.parametrize("modes", ["R", "F", "RF"])
+def test_the_rows_of_a_check_under_autocast_say_so(modes):
+    model = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.LayerNorm(3))
+    result = check(model, (values(2, 4),), modes=modes, dtypes=("float32", "autocast"), runners=("autograd", "func"))
+    assert set(result.frame["dtype"]) == {"float32", "autocast"}
+    assert set(result.frame.loc[result.frame["dtype"] == "autocast", "runner"]) == {"autograd", "func"}
+    assert "autocast" in str(result)
