@@ -31,7 +31,7 @@ from .judgement.precisions import AUTOCAST, DTYPES
 from .judgement.rows import Rows
 from .recorder.preserving import random_state, untouched
 from .recorder.reachable import as_module, name_of
-from .result import END_TO_END, NOTHING_DEPENDS, CheckResult, Culprit
+from .result import ALL_NAN, END_TO_END, NOTHING_DEPENDS, CheckResult, Culprit
 from .runners import RUNNERS, compare_with
 from .runners.arrangements import Arrangement, arrangements, in_place_variant
 from .runners.expressible import NotExpressible, refuses
@@ -265,13 +265,22 @@ def _alone(subject: Subject, found: Found, mode: str, written: Sequence[dict[str
 
 
 def _say_untested(found: Found, written: Sequence[dict[str, Any]]) -> None:
-    """Where no output depends on what is differentiated, equal zeros are no test: those rows are `indeterminate`."""
+    """Where no output depends on what is differentiated, equal zeros are no test, nor is NaN where every output is NaN:
+    those rows are `indeterminate`.
+    """
     recording, seen = found.recording, found.seen
-    if recording is None or seen is None or any(v in seen.tracers for v in recording.outputs):
+    if recording is None or seen is None:
+        return
+    floating = [t for t in recording.torch_outputs if (t.is_floating_point() or t.is_complex()) and t.numel()]
+    if not any(v in seen.tracers for v in recording.outputs):
+        text = NOTHING_DEPENDS
+    elif floating and all(bool(t.detach().isnan().all()) for t in floating):
+        text = ALL_NAN
+    else:
         return
     for row in written:
         if row["program"] == "whole" and row.get("quantity") == "derivative" and row["verdict"] == "agree":
-            row.update(verdict="indeterminate", message=NOTHING_DEPENDS, entry=None)
+            row.update(verdict="indeterminate", message=text, entry=None)
 
 
 def _name_known(rows: Rows) -> None:

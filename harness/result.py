@@ -14,6 +14,10 @@ NOTHING_DEPENDS = (
     "no output depends on what is differentiated (detach, .data, no_grad, a constant): every gradient is 0, and "
     "nothing was tested. Return what the gradient is taken of"
 )
+ALL_NAN = (
+    "every output is NaN here, and so is every derivative: nothing was tested. Check it where it has a value, such as "
+    "at other inputs"
+)
 
 AS_WRITTEN = "held constant, as written"
 ATEN, CUSTOM, HOOK, CUT = "ATen rule", "custom Function", "hook", "cut graph"

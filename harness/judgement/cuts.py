@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from .subject import Subject
 
 IS_CUT = "PyTorch has no gradient here (None), and the result depends on it: the graph is cut"
+ALL_CUT = "no gradient passes at all, so that nothing was tested"
 COPIED = "a copy that autograd does not follow (deepcopy, nn.Parameter, torch.tensor)"
 RETURNED_NONE = ", which returned None for it"
 ZERO = "PyTorch has no gradient here (None), and the derivative is exactly 0"
@@ -100,7 +101,7 @@ def rows_of_cuts(
             abs_error=abs(cut.number),
             rel_error=1.0,
             culprit=cut.operation,
-            message=f"{text}; {NOTHING_DEPENDS}" if nothing else text,
+            message=f"{text}; {ALL_CUT}" if nothing else text,
         )
         culprit = culprit or Culprit(cut.operation, *place(cut.where), cut.entry, 0.0, cut.number, kind=CUT)
     return culprit

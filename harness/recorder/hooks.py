@@ -141,9 +141,11 @@ def noted_after_accumulation(
     steps an optimizer finds nothing to do. One that raises there, as it knows its own tensor alone, is not judged.
     """
     notes: list[HookNote] = []
-    before = [t.grad for t in leaves]
+    if not any(getattr(t, "_post_accumulate_grad_hooks", None) for t in leaves):
+        return notes
+    before = [(t, t.grad) for t in leaves if t.grad is not None and t.grad.dtype == t.dtype]
     try:
-        for t in leaves:
+        for t, _ in before:
             t.grad = None
         for t, g in zip(leaves, gradients, strict=True):
             hooks = getattr(t, "_post_accumulate_grad_hooks", None)
@@ -163,7 +165,7 @@ def noted_after_accumulation(
                 if shown(copy.grad) != form or not np.array_equal(given, value, equal_nan=True):
                     notes.append(HookNote(ACCUMULATED, *written(hook), given, value, form, shown(copy.grad)))
     finally:
-        for t, grad in zip(leaves, before, strict=True):
+        for t, grad in before:
             t.grad = grad
     return notes
 

@@ -14,7 +14,7 @@ from .hooks import HookNote, Shown, noted_hooks, shown
 from .preserving import as_left
 from .recording import Recording, to_numpy
 from .registered import operator_name
-from .witnessing import behind
+from .witnessing import behind, in_custom_functions
 
 VIEW_NODES = ("CopySlices", "AsStridedBackward")
 
@@ -51,7 +51,8 @@ def nodes_of(recording: Recording) -> list[Node]:
     found: list[Node] = []
     seen: set[Any] = set()
     outputs: dict[Any, list[tuple[int, int]]] = {}
-    for (owner, number), variable in recording.edges.items():
+    edges = _as_handed(recording)
+    for (owner, number), variable in edges.items():
         if not isinstance(owner, int):
             outputs.setdefault(owner, []).append((number, variable))
     waiting = [t.grad_fn for t in recording.torch_outputs if t.grad_fn is not None]
@@ -65,8 +66,8 @@ def nodes_of(recording: Recording) -> list[Node]:
             if before is None:
                 continue
             key = (id(before.variable), 0) if _is_accumulator(before) else (before, number)
-            if key in recording.edges:
-                inputs.append((i, recording.edges[key]))
+            if key in edges:
+                inputs.append((i, edges[key]))
             else:
                 inputs.append((i, -1))
             waiting.append(before)
@@ -75,6 +76,25 @@ def nodes_of(recording: Recording) -> list[Node]:
         calls = sorted(behind(recording, [v for _, v in outs], {v for _, v in inputs}, first))
         found.append(Node(node, operator_name(node) or node.name(), outs, inputs, calls))
     return found
+
+
+def _as_handed(recording: Recording) -> dict[Any, int]:
+    """The edges, each with the variable that a custom Function was handed: one that writes into its argument without
+    `mark_dirty` leaves the written numbers on the edge of what made the argument.
+    """
+    inside = in_custom_functions(recording)
+    edges = dict(recording.edges)
+    for key, variable in recording.edges.items():
+        if isinstance(key[0], torch.autograd.function.BackwardCFunction):
+            continue
+        while (maker := recording.variables[variable].maker) in inside:
+            call = recording.calls[maker]
+            references = call.references()
+            if call.func is None or not call.func._schema.is_mutable or not references:
+                break
+            variable = references[0]
+        edges[key] = variable
+    return edges
 
 
 def _is_accumulator(node: Any) -> bool:

@@ -33,6 +33,31 @@ def test_a_backward_that_writes_into_the_gradient_it_is_given_is_judged_by_what_
     assert result.verdict == "agree", result.explain()
 
 
+class Clipped(torch.autograd.Function):
+    """max(x, 0), written into its argument without mark_dirty."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        x.clamp_(min=0.0)
+        return x
+
+    @staticmethod
+    def backward(ctx, g):
+        return g * (ctx.saved_tensors[0] > 0)
+
+
+def test_a_function_that_writes_into_its_argument_is_judged_at_what_it_was_handed():
+    result = check(lambda x: Clipped.apply((2 * x).sin()), POINT)
+    assert result.verdict == "agree", result.explain()
+
+
+@pytest.mark.parametrize("fn", [lambda x: x / x, lambda x: x * x.log()])
+def test_where_every_output_is_nan_nothing_was_tested(fn):
+    result = check(fn, torch.zeros(3, dtype=F64))
+    assert result.verdict == "indeterminate" and not result.ok
+
+
 def writes_through_data(x):
     y = x.exp()
     y.data.add_(1.0)
