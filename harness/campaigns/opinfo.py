@@ -42,10 +42,10 @@ def entries() -> list[Entry]:
     ]
 
 
-def subjects(entry: Entry, seed: int = 0) -> Iterator[tuple[int, Subject]]:
+def subjects(entry: Entry, seed: int = 0, dtype: torch.dtype = torch.float64) -> Iterator[tuple[int, Subject]]:
     """(number, subject) for every sample of the entry; samples are drawn from PyTorch's generator at `seed`."""
     torch.manual_seed(seed)
-    samples = list(entry.info.sample_inputs("cpu", torch.float64, requires_grad=True))
+    samples = list(entry.info.sample_inputs("cpu", dtype, requires_grad=True))
     for number, sample in enumerate(samples):
         yield number, _subject(entry, sample, seed + number)
 

@@ -40,7 +40,7 @@ ONE_KERNEL = frozenset(
     _native_batch_norm_legit_functional _batch_norm_with_update native_group_norm log_sigmoid_forward
     convolution _convolution avg_pool1d avg_pool2d avg_pool3d max_pool2d_with_indices max_pool3d_with_indices
     adaptive_max_pool2d _adaptive_avg_pool2d _adaptive_avg_pool3d mse_loss smooth_l1_loss huber_loss
-    binary_cross_entropy nll_loss_forward nll_loss2d_forward soft_margin_loss multi_margin_loss
+    binary_cross_entropy nll_loss_forward nll_loss2d_forward multi_margin_loss
     multilabel_margin_loss_forward unfold im2col col2im embedding _embedding_bag upsample_nearest1d upsample_nearest2d
     upsample_nearest3d upsample_linear1d upsample_bilinear2d upsample_bicubic2d upsample_trilinear3d
     _upsample_bilinear2d_aa _upsample_bicubic2d_aa
@@ -54,24 +54,27 @@ STATISTICS = frozenset(n for n in ONE_KERNEL if n.endswith("_norm") or "batch_no
 STATISTICS_FORWARD = frozenset(n for n in STATISTICS if "batch_norm" in n)
 SUMS_OF_ROWS = frozenset(("aten::native_layer_norm",))
 # Kernels that store intermediate results in the half precision: attention the weights and their adjoints, between its
-# matrix products; a recurrent layer the state of each step; a grid sampler the places that it samples at.
+# matrix products; a recurrent layer the state of each step; a grid sampler the places that it samples at; addr and the
+# soft margin loss every step, upsampling of volumes the result of each axis.
 STAGES = frozenset(
     f"aten::{name}"
-    for name in "_scaled_dot_product_flash_attention_for_cpu mkldnn_rnn_layer grid_sampler_2d grid_sampler_3d".split()
+    for name in """_scaled_dot_product_flash_attention_for_cpu mkldnn_rnn_layer grid_sampler_2d grid_sampler_3d addr
+    soft_margin_loss upsample_trilinear3d""".split()
 )
 # Kernels that work on numbers as they are stored, with the precisions. log_softmax keeps the sum of a row so, logit its
 # 1 - x; logsumexp is a formula. Kernels that add into overlapping places (windows, resampled images, repeated indices)
-# add there; without float16 instructions PyTorch's own convolution adds columns, samples and the bias so.
+# add there; PyTorch's own convolution, of float16 and of transposed volumes, adds columns, samples and the bias so.
 OVERLAPPING = {
     name: HALF
     for name in ONE_KERNEL | STAGES
     if any(w in name for w in ("pool", "upsample", "col", "embed", "grid"))
 }
-CONVOLUTIONS: dict[str, Collection[str]] = {f"aten::convolution{end}": {"float16"} for end in ("", "_backward")}
+CONVOLUTIONS: dict[str, Collection[str]] = {f"aten::convolution{end}": HALF for end in ("", "_backward")}
 SUMS_FORWARD = CONVOLUTIONS | {
     f"aten::{name}": HALF
     for name in """_log_softmax logsumexp logit index_add index_put put scatter_add scatter_reduce index_reduce col2im
-    embedding_dense_backward unfold_backward""".split()
+    embedding_dense_backward unfold_backward _unsafe_masked_index_put_accumulate addbmm addr _adaptive_avg_pool3d
+    upsample_trilinear3d""".split()
 }
 SUMS_BACKWARD = CONVOLUTIONS | OVERLAPPING
 # A quotient of which a whole number is made (torch.div with a rounding mode) is rounded first, as any quotient is.
@@ -187,8 +190,9 @@ def roundings(program: Program, derived: Program, trail: Sequence[Step], run: Ke
                     stored[v] = how.backward
         stored.update({part: run.held[x] for x, part in step.contributions if x in run.held})
     stored.update(_at_inputs(program, derived, trail, run))
+    one = {v for v, c in derived.constants.items() if v.shape == () and c == 1.0}
     for e in reversed(derived.equations):  # data movement rounds nothing: what it moves is rounded where it is made
-        if PRIMITIVES[e.primitive].ulps == 0.0:
+        if PRIMITIVES[e.primitive].ulps == 0.0 or (e.primitive == "multiply" and not one.isdisjoint(e.inputs)):
             for v in e.outputs:
                 if v in stored and v.dtype.kind in "fc":
                     stored.update({w: stored[v] for w in e.inputs if w.dtype.kind in "fc" and w not in stored})

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ...reference_engine import ops
-from ...reference_engine.rounding import UNIT_ROUNDOFF
+from ...reference_engine.drift import UNIT_ROUNDOFF, nearest
 from .resampling import cubic_weights
 from .table import CallSite, NotCovered, lowers
 
@@ -26,6 +26,17 @@ def position(c: Any, n: int, align_corners: bool) -> Any:
     else their outer edges.
     """
     return (c + 1.0) / 2.0 * (n - 1.0) if align_corners else ((c + 1.0) * float(n) - 1.0) / 2.0
+
+
+def position_as_held(c: Any, n: int, align_corners: bool, dtype: str) -> Any:
+    """The number of `position` by which a kernel decides between two entries: in a half precision it rounds each step,
+    in any order of them alike, since halves are exact."""
+    if UNIT_ROUNDOFF[dtype] <= UNIT_ROUNDOFF["float32"]:
+        return position(c, n, align_corners)
+    first = nearest(c + 1.0, dtype)
+    if align_corners:
+        return nearest(first * (n - 1.0), dtype) / 2.0
+    return nearest(nearest(first * float(n), dtype) - 1.0, dtype) / 2.0
 
 
 def reflected(p: Any, number: Any, n: int, align_corners: bool) -> tuple[Any, Any]:
@@ -143,7 +154,8 @@ def grid_sampler(
         )
     size = x.shape[2:]
     d = len(size)
-    numbers = [position(call.number_of(grid)[..., d - 1 - k], n, align_corners) for k, n in enumerate(size)]
+    given = call.number_of(grid)
+    numbers = [position_as_held(given[..., d - 1 - k], n, align_corners, call.dtype) for k, n in enumerate(size)]
     traced = [position(ops.getitem(grid, (..., d - 1 - k)), n, align_corners) for k, n in enumerate(size)]
     if interpolation_mode == BICUBIC:
         return _bicubic(call, x, traced, numbers, padding_mode, align_corners)

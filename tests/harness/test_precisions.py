@@ -4,6 +4,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 from gradwitness.harness import check
+from gradwitness.harness.campaigns import opinfo
+from gradwitness.harness.judgement.comparing import compare_reverse
+from gradwitness.harness.judgement.rows import Rows
 
 HALVES = ("bfloat16", "float16")
 GOOD = {"agree", "convention"}
@@ -157,3 +160,30 @@ def test_the_rows_of_a_check_under_autocast_say_so(modes):
     assert set(result.frame["dtype"]) == {"float32", "autocast"}
     assert set(result.frame.loc[result.frame["dtype"] == "autocast", "runner"]) == {"autograd", "func"}
     assert "autocast" in str(result)
+
+
+# Samples of PyTorch's own on which a kernel rounds between its stages, or decides by a rounded number.
+SAMPLES = [
+    ("_unsafe_masked_index_put_accumulate", "float16", 4),
+    ("addbmm", "bfloat16", 4),
+    ("addbmm", "float16", 4),
+    ("addr", "float16", 2),
+    ("grid_sampler_2d", "bfloat16", 6),
+    ("nn.functional.adaptive_avg_pool3d", "bfloat16", 8),
+    ("nn.functional.celu", "bfloat16", 2),
+    ("nn.functional.conv_transpose3d", "bfloat16", 3),
+    ("nn.functional.elu", "float16", 2),
+    ("nn.functional.grid_sample", "bfloat16", 20),
+    ("nn.functional.interpolate.area", "float16", 14),
+    ("nn.functional.interpolate.trilinear", "float16", 16),
+    ("nn.functional.soft_margin_loss", "bfloat16", 4),
+]
+
+
+@pytest.mark.parametrize(("name", "dtype", "number"), SAMPLES)
+def test_right_samples_of_pytorch_agree_in_half_precisions(name, dtype, number):
+    entry = next(e for e in opinfo.entries() if e.name == name)
+    subject = dict(opinfo.subjects(entry, dtype=getattr(torch, dtype)))[number]
+    rows = Rows(name)
+    compare_reverse(subject, rows)
+    assert {r["verdict"] for r in rows.rows} <= GOOD, rows.rows
