@@ -37,13 +37,13 @@ FEATURES, CLASSES = 64, 10  # digits of 8 × 8 pixels
 SMALL, LARGE = 69, 963  # widths of the two hidden layers: 10,015 and 1,000,567 parameters
 BATCHES = (32, 128)
 # The judge as users have it; a screen alone, 4 disturbed runs of everything; the full judge, 32 of everything.
-CONSTANTS = ((judging, "SETTLED"), (judging, "SCREENING"), (judging, "SUSPECT"), (judgement_of_array, "THRESHOLD"))
+CONSTANTS = ((judging, "_settles"), (judging, "SCREENING"), (judging, "SUSPECT"), (judgement_of_array, "THRESHOLD"))
 USUAL = tuple(getattr(module, name) for module, name in CONSTANTS)
 NEVER = float("inf")
 JUDGES = {
     "check": USUAL,
-    "screen": (-1.0, judging.SCREENING, NEVER, NEVER),
-    "full": (-1.0, judging.SAMPLES, *USUAL[2:]),
+    "screen": (False, judging.SCREENING, NEVER, NEVER),
+    "full": (False, judging.SAMPLES, *USUAL[2:]),
 }
 
 

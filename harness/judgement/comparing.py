@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -164,7 +165,7 @@ def _globally(
     question = Question(plan, given, answers, dtype, lossy, nan, subject.seed, undefined, scales=scales)
     judged = judge(question)
     if not seen.followed:
-        t = _draw([recording.variables[v].value.shape for v in used], subject.seed)
+        t = _Drawn([recording.variables[v].value.shape for v in used], subject.seed)
         count = len(used)
         hold_against_one_sided(judged, question, program, inputs[:count], inputs[count:], t, "R", seen.values)
         hold_against_limits(judged, question, program, inputs[:count], inputs[count:], t, t, "R", seen.values)
@@ -207,10 +208,23 @@ def _same_numbers(outputs: Sequence[torch.Tensor], recorded: Sequence[torch.Tens
     return not any(differ(plain(a), to_numpy(b), b) for a, b in zip(outputs, recorded, strict=True))
 
 
-def _draw(shapes: Sequence[Any], seed: int) -> list[Any]:
-    """Standard normal arrays."""
-    rng = np.random.default_rng(seed)
-    return [rng.standard_normal(s) for s in shapes]
+class _Drawn(Sequence[Any]):
+    """Standard normal arrays, drawn when the first is asked for: few comparisons need them."""
+
+    def __init__(self, shapes: Sequence[Any], seed: int) -> None:
+        self.shapes, self.seed = shapes, seed
+
+    @functools.cached_property
+    def arrays(self) -> list[Any]:
+        """All of them."""
+        rng = np.random.default_rng(self.seed)
+        return [rng.standard_normal(s) for s in self.shapes]
+
+    def __len__(self) -> int:
+        return len(self.shapes)
+
+    def __getitem__(self, i: Any) -> Any:
+        return self.arrays[i]
 
 
 def _coarsest(subject: Subject, recording: Recording, seen: Witnessed) -> str:

@@ -195,9 +195,8 @@ def same_bits(a: torch.Tensor, b: torch.Tensor) -> bool:
         return same_bits(a.to_dense(), b.to_dense())
     if a.is_quantized:
         return torch.equal(a, b)
-    return _bytes(a) == _bytes(b)
+    return torch.equal(_bytes(a), _bytes(b))
 
 
-def _bytes(t: torch.Tensor) -> bytes:
-    flat = t.resolve_conj().resolve_neg().contiguous().reshape(-1)
-    return flat.view(torch.uint8).numpy(force=True).tobytes()
+def _bytes(t: torch.Tensor) -> torch.Tensor:
+    return t.detach().resolve_conj().resolve_neg().contiguous().reshape(-1).view(torch.uint8)
