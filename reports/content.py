@@ -14,7 +14,7 @@ from .verdicts import RANK
 
 FINDING_KEYS: tuple[str, ...] = (
     *("id", "op", "culprit", "mode", "runner", "dtype", "verdict", "z", "known", "equations", "elements"),
-    *("torch_value", "right_value", "note", "fails", "script", "case", "line"),
+    *("torch_value", "right_value", "arbiter_value", "arbiter", "note", "fails", "script", "case", "line"),
 )
 COVERAGE_KEYS: tuple[str, ...] = ("name", "source", "status", "comparisons", "verdict", "reason", "samples", "modes")
 COVERAGE_STATUS: tuple[str, ...] = ("compared", "not covered")
@@ -98,6 +98,30 @@ def finding_group(finding: Mapping[str, Any]) -> str:
     if finding["fails"]:
         return "new"
     return "known" if finding["known"] else "noted"
+
+
+def by_culprit(findings: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[Mapping[str, Any]]]]:
+    """The findings under their culprit, culprits in the order in which they are first met; each is named by its own
+    operation where it has none.
+    """
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for finding in findings:
+        groups.setdefault(str(finding["culprit"] or finding["op"]), []).append(finding)
+    return list(groups.items())
+
+
+def operations_of(findings: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The operations of some findings, each once."""
+    return list(dict.fromkeys(str(finding["op"]) for finding in findings))
+
+
+def without_arbiter(findings: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """(identifier, reason) of every mismatch that no arbiter has decided."""
+    return [
+        (str(f["id"]), str(f["arbiter"] or "not asked"))
+        for f in findings
+        if f["verdict"] == "mismatch" and f["arbiter_value"] is None
+    ]
 
 
 def _finding_order(finding: Mapping[str, Any]) -> tuple[Any, ...]:

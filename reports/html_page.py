@@ -12,7 +12,7 @@ from markupsafe import Markup, escape
 
 from . import accuracy, views
 from . import formatting as fmt
-from .content import Report
+from .content import Report, by_culprit, operations_of, without_arbiter
 from .figures import lockstep_plot, z_distribution
 from .headline import groups_of, headline, lead, run_details, run_facts
 from .summary import case_path, repro_path
@@ -48,7 +48,9 @@ def render_html(report: Report) -> str:
         "lead": lead(report),
         "run_facts": run_facts(report),
         "run_details": run_details(report),
-        "groups": groups,
+        "groups": {name: by_culprit(findings) for name, findings in groups.items()},
+        "counted": {name: len(findings) for name, findings in groups.items()},
+        "without_arbiter": without_arbiter(report.findings),
         "finding_ids": {finding["id"] for finding in report.findings},
         "verdict_of": VERDICT_OF,
         "verdict_counts": counts,
@@ -117,6 +119,7 @@ def _environment() -> jinja2.Environment:
         clip=_clip,
         breakable=_breakable,
         size=finding_size,
+        operations=operations_of,
         script=_script,
         svg=Markup,
         case_path=case_path,

@@ -6,7 +6,7 @@ from typing import Any
 
 from . import accuracy, views
 from . import formatting as fmt
-from .content import Report
+from .content import Report, by_culprit, operations_of, without_arbiter
 from .headline import groups_of, headline, lead, run_facts
 from .summary import repro_path
 from .verdicts import VERDICT_OF
@@ -116,9 +116,21 @@ def _findings(page: _Page, report: Report) -> None:
         "noted": "Noted: these do not fail the run",
         "known": "Known issues",
     }
-    heads = ("operation", "mode", "verdict", "z", "PyTorch", "right", "culprit", "known", "script")
+    heads = ("culprit", "operation", "mode", "verdict", "z", "PyTorch", "witness", "arbiter", "known", "script")
     for name, findings in groups_of(report).items():
-        page.table(f"## {titles[name]}", heads, map(_finding_row, findings), 0.5)
+        page.table(f"## {titles[name]}", heads, _finding_rows(findings), 0.5)
+    undecided = [(escape(name), escape(why)) for name, why in without_arbiter(report.findings)]
+    page.table("### Without an arbiter, and why", ("finding", "reason"), undecided, 0.2)
+
+
+def _finding_rows(findings: Sequence[Mapping[str, Any]]) -> Iterable[Sequence[str]]:
+    """The findings under their culprits: the first row of each names it and all of its operations."""
+    for culprit, group in by_culprit(findings):
+        names = operations_of(group)
+        of = f"{fmt.noun(len(group), 'record')} of {', '.join(names)}"
+        heading = f"**{escape(culprit)}**" + (f" ({escape(of, 400)})" if len(group) > 1 else "")
+        for number, finding in enumerate(group):
+            yield ("″" if number else heading, *_finding_row(finding))
 
 
 def _finding_row(finding: Mapping[str, Any]) -> Sequence[str]:
@@ -133,7 +145,7 @@ def _finding_row(finding: Mapping[str, Any]) -> Sequence[str]:
         *(
             escape(finding["torch_value"], 60),
             escape(finding["right_value"], 60),
-            escape(finding["culprit"]),
+            escape(finding["arbiter_value"], 60),
             known,
             script,
         ),

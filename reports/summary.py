@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from .content import Report
+from .content import Report, by_culprit, without_arbiter
 from .views import SampleCount, coverage_counts, programs, sample_counts, slack, verdict_counts
 
 FORMAT = 1
@@ -26,6 +26,7 @@ def summary(report: Report, digest: str) -> dict[str, Any]:
     comparisons.parquet, by which a reader notices files of two different runs. `sample_coverage` counts, by source and
     mode, the samples that were compared, and lists the others by reason and name. Scripts and cases are not repeated
     here: `repro` and `case` name their files. `slack` is, by dtype, the median of allowed over observed error.
+    `culprits` lists the findings under what is wrong in them; `without_arbiter` those with two numbers, and why.
     """
     metadata = report.metadata
     known_count = metadata.get("programs")
@@ -39,6 +40,8 @@ def summary(report: Report, digest: str) -> dict[str, Any]:
         "seed": metadata.get("seed"),
         "versions": metadata.get("versions") or {},
         "findings": [_finding(finding) for finding in report.findings],
+        "culprits": {name: [f["id"] for f in group] for name, group in by_culprit(report.findings)},
+        "without_arbiter": dict(without_arbiter(report.findings)),
         "coverage_counts": coverage_counts(report.coverage),
         "sample_coverage": [_samples(counted) for counted in sample_counts(report.coverage)],
         "coverage": list(report.coverage),

@@ -139,7 +139,8 @@ WHOLE: dict[str, Callable[..., Any]] = {
 class Evaluation:
     """A program on mpmath's numbers.
 
-    weights: one array an output; the value is then Σ weight · output, a single number. Raises NotEvaluated where an
+    weights: one array an output; the value is then Σ weight · output, a single number. more: operations beside those
+    of this file. Raises NotEvaluated where an
     operation is not at hand, or where at x the numbers are not those of `known`: then the run took decisions (a side of
     a kink, a tie) that exact numbers do not.
     """
@@ -150,6 +151,7 @@ class Evaluation:
         inputs: Sequence[Any],
         known: Mapping[Variable, Any] | None = None,
         weights: Sequence[Any] | None = None,
+        more: Mapping[str, Callable[..., Any]] | None = None,
     ) -> None:
         if sum(v.size for e in program.equations for v in e.outputs) > MOST:
             raise NotEvaluated("too many numbers")
@@ -159,6 +161,7 @@ class Evaluation:
         self.given = [_exactly(x) for x in arguments_of(program, inputs)]
         self.weights = None if weights is None else [_exactly(np.asarray(w, dtype=np.float64)) for w in weights]
         self.held: dict[Variable, Any] = {}
+        self.more = more or {}
         self.at_x = self._run(self.given, known or {})
 
     def _run(self, given: Sequence[Any], known: Mapping[Variable, Any] | None = None) -> list[Array]:
@@ -185,7 +188,8 @@ class Evaluation:
         if e.outputs[0] in self.held:
             return (self.held[e.outputs[0]],)
         try:
-            y = _applied(name, primitive, e.params, xs)
+            exact = self.more.get(name)
+            y = _applied(name, primitive, e.params, xs) if exact is None else exact(*xs, **e.params)
         except NotEvaluated:
             raise
         except Exception as error:  # a forward that takes no objects

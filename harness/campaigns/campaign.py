@@ -16,6 +16,7 @@ from ...reports.schema import frame_from_rows
 from ..errors import UsageError
 from ..evidence.findings import Candidate, grouped
 from ..evidence.known import KnownIssue, load, repaired
+from ..evidence.three_numbers import by_closed_forms
 from ..judgement.modes import MODES, accepted_mode
 from .coverage import uncounted
 from .unfinished import Unfinished, name_of
@@ -143,7 +144,7 @@ def run_campaign(
     results = _run(work, options.workers, progress, kept)
     rows = [r for result in results for r in result.rows]
     candidates: list[Candidate] = [c for result in results for c in result.candidates]
-    findings = _shrunk(grouped(candidates, issues), options.workers, progress, kept)
+    findings = by_closed_forms(_shrunk(grouped(candidates, issues), options.workers, progress, kept), issues)
     new_last = sorted(findings, key=lambda f: f["known"] is None)  # the record that fails speaks for its rows
     place = {(f["op"], f["mode"], f["runner"], f["verdict"]): f for f in new_last}
     for r in rows:
@@ -212,7 +213,8 @@ def _shrunk(
         try:
             cut[i] = future.result()
         except Exception as error:  # cutting down is a courtesy: the finding itself is kept
-            cut[i] = {**findings[i], "note": f"not cut down: {type(error).__name__}"}
+            why = f"not cut down: {type(error).__name__}"
+            cut[i] = {**findings[i], "note": why, "arbiter_value": None, "arbiter": why}
         if kept is not None:
             kept.keep(names[i], cut[i])
         if progress is not None:

@@ -51,13 +51,20 @@ def run_unit(unit: Unit) -> UnitResult:
 
 
 def shrink_record(record: dict[str, Any]) -> dict[str, Any]:
-    """A finding cut to its smallest case; itself where nothing smaller is found. Runs in a worker process."""
+    """A finding cut to its smallest case, or itself where nothing smaller is found, with the arbiter's number of it.
+    Runs in a worker process.
+    """
     from ..evidence.shrinking import smallest_record
     from ..evidence.shrinking_calls import smallest_call
+    from ..evidence.three_numbers import with_arbiter
 
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    return smallest_call(record) if record["case"].get("kind") == "call" else smallest_record(record)
+    smallest = smallest_call(record) if record["case"].get("kind") == "call" else smallest_record(record)
+    try:
+        return with_arbiter(smallest)
+    except Exception as error:  # the finding stands without it
+        return {**smallest, "arbiter_value": None, "arbiter": f"the arbiter failed: {_text(error)}"}
 
 
 def _opinfo(unit: Unit, result: UnitResult) -> None:

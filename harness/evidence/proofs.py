@@ -132,7 +132,11 @@ class Proof:
     def right_value(self) -> float:
         """The closed form, rounded once."""
         with mpmath.workdps(DIGITS):
-            return float(eval(self.right, {**vars(mpmath), "__builtins__": {}}))  # the text is that of our own table
+            return float(self.right_number())
+
+    def right_number(self) -> Any:
+        """The closed form, in the precision that mpmath is set to."""
+        return mpmath.mpf(eval(self.right, {**vars(mpmath), "__builtins__": {}}))  # the text is that of our own table
 
     def torch_value(self) -> float:
         """What torch answers. Raises what torch raises."""

@@ -244,12 +244,32 @@ def proves(text: str) -> bool:
     return False
 
 
+@dataclass(frozen=True)
+class Shown:
+    """A script that proves a mismatch, and what it asks: `program` at `inputs` with directions d, entry `at`."""
+
+    text: str
+    program: Program
+    inputs: Sequence[Array]
+    d: Directions
+    mode: str
+    at: Difference
+
+
 def script_of_program(
     program: Program, inputs: Sequence[Array], mode: str, dtype: str = "float64", seed: int = 0, title: str = ""
 ) -> str:
     """A script that shows the mismatch of `program` in `mode`, with directions of 1 if it shows there; "" if it does
     not show.
     """
+    shown = shown_by_program(program, inputs, mode, dtype, seed, title)
+    return "" if shown is None else shown.text
+
+
+def shown_by_program(
+    program: Program, inputs: Sequence[Array], mode: str, dtype: str = "float64", seed: int = 0, title: str = ""
+) -> Shown | None:
+    """The same with what the script asks."""
     source = emit(program, always_tuple=True)
     return _proof(source, program, inputs, mode, dtype, [ones(program), random_directions(program, seed)], title)
 
@@ -262,36 +282,37 @@ def _proof(
     dtype: str,
     tried: Sequence[Directions],
     title: str,
-) -> str:
+) -> Shown | None:
     if sum(np.size(x) for x in inputs) > LARGEST:
-        return ""
+        return None
     fn = compiled(source)
     for d in tried:
         try:
             at = difference(fn, program, inputs, d, mode, dtype)
         except (EngineError, RuntimeError, NotImplementedError, ValueError, TypeError):
-            return ""  # neither side, or not PyTorch, can be asked in this form: there is no script
+            return None  # neither side, or not PyTorch, can be asked in this form: there is no script
         if at is not None:
             text = script(source, inputs, d, mode, at, dtype, title)
             if proves(text):
-                return text
-    return ""
+                rounded = Directions(*[[_rounded(x, dtype) for x in part] for part in (d.c, d.t, d.s)])
+                return Shown(text, program, inputs, rounded, mode, at)
+    return None
 
 
-def script_of_recording(
+def shown_by_recording(
     recording: Recording, seen: Witnessed, inputs: Sequence[int], mode: str, seed: int = 0, title: str = ""
-) -> str:
+) -> Shown | None:
     """The same for a recorded run: f is the recorded ATen calls. inputs: recorded variables that are differentiated.
 
-    "" where the run cannot be replayed from its calls (random numbers, custom Functions) or the replay does not show
+    None where the run cannot be replayed from its calls (random numbers, custom Functions) or the replay does not show
     a mismatch.
     """
     outputs = [v for v in recording.outputs if v in seen.tracers]
     if not outputs or seen.missing:
-        return ""
+        return None
     source = of_recording(recording, inputs, outputs)
     if not source:
-        return ""
+        return None
     program = seen.program(list(inputs), outputs)
     dtype = str(recording.variables[outputs[0]].dtype).removeprefix("torch.")
     values = [recording.variables[v].value for v in inputs]
@@ -309,10 +330,18 @@ def script_of_recording(
 
 def script_of_call(recording: Recording, seen: Witnessed, subject: Subject, mode: str, row: dict[str, Any]) -> str:
     """The script of one recorded call or run whose row is a mismatch; "" where there is none that proves it."""
+    shown = shown_by_call(recording, seen, subject, mode, row)
+    return "" if shown is None else shown.text
+
+
+def shown_by_call(
+    recording: Recording, seen: Witnessed, subject: Subject, mode: str, row: dict[str, Any]
+) -> Shown | None:
+    """The same with what the script asks."""
     order = dict(zip([id(t) for t in subject.inputs], recording.inputs, strict=True))
     order.update({id(t): index for index, t in recording.leaves.items()})
     wrt = list(dict.fromkeys(order[id(t)] for t in subject.leaves if order.get(id(t), -1) in seen.tracers))
     title = f"{row.get('culprit') or row.get('op') or 'f'} in torch {torch.__version__.split('+')[0]}"
-    return script_of_recording(
+    return shown_by_recording(
         recording, seen, wrt, "" if row.get("quantity") == "value" else mode, subject.seed, title
     )

@@ -1,0 +1,115 @@
+"""The three numbers of a finding: PyTorch's, the witness's and the arbiter's, of one entry of one smallest case."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import mpmath as mp
+import numpy as np
+
+from ..arbitration.arbiter import PROMISED, Ruling, arbitrate
+from ..errors import TheirsRaised, UsageError
+from ..generation.drawn import Case
+from ..judgement.comparing import compare_forward_modes, compare_reverse
+from ..judgement.rows import Rows
+from ..judgement.subject import Subject
+from .cases import call_from_json
+from .known import KnownIssue
+from .scripts import Shown, shown_by_call, shown_by_program
+
+NO_SCRIPT = "its case is not one that a script of few lines can hold"
+NOT_A_NUMBER = "nothing to decide: not two numbers that differ"
+
+
+def ruling_of(shown: Shown) -> Ruling:
+    """What the arbiter says of the entry that a script compares."""
+    at = shown.at
+    return arbitrate(shown.program, shown.inputs, shown.d.c, (shown.d.t, shown.d.s), shown.mode, at.which, at.entry)
+
+
+def with_arbiter(record: dict[str, Any]) -> dict[str, Any]:
+    """A finding with the arbiter's number, and all three of the entry that its script compares.
+
+    arbiter_value: text with 50 digits, None where there is none; arbiter: where it comes from, or why there is none.
+    """
+    if record["verdict"] != "mismatch":
+        return {**record, "arbiter_value": None, "arbiter": NOT_A_NUMBER}
+    shown = _shown(record) if record["script"] else None
+    if shown is None:
+        return {**record, "arbiter_value": None, "arbiter": NO_SCRIPT}
+    ruling = ruling_of(shown)
+    found, right = _part(shown.at.found), _part(shown.at.right)
+    told = ruling.source if ruling.value is None else f"{ruling.source}; nearer to {nearer(ruling.value, found, right)}"
+    return {
+        **record,
+        "script": shown.text,
+        "torch_value": found,
+        "right_value": right,
+        "arbiter_value": ruling.value,
+        "arbiter": told,
+    }
+
+
+def nearer(value: str, found: float, right: float) -> str:
+    """Whose number is nearer to the arbiter's; what is no number is nearer to none."""
+    with mp.workdps(PROMISED):
+        off = [abs(mp.mpf(value) - mp.mpf(x)) if math.isfinite(x) else mp.inf for x in (found, right)]
+    return "the witness" if off[1] < off[0] else "PyTorch" if off[0] < off[1] else "neither"
+
+
+def _part(x: Any) -> float:
+    return float(np.real(x))
+
+
+def _shown(record: Mapping[str, Any]) -> Shown | None:
+    """The script of a finding again, from its case."""
+    data, seed = record["case"], int(record["case"]["seed"])
+    if data["kind"] == "generated":
+        case = Case.from_json(data)
+        return shown_by_program(case.program, case.inputs, data["mode"], data["dtype"], seed)
+    subject = call_from_json(data) if data["kind"] == "call" else _sample(data)
+    if subject is None:
+        return None
+    rows = Rows("arbiter", seed=subject.seed)
+    try:
+        mode = data["mode"]
+        found = compare_reverse(subject, rows) if mode == "R" else compare_forward_modes(subject, rows, mode)
+    except (TheirsRaised, UsageError):
+        return None
+    wrong = [r for r in rows.rows if r["verdict"] == "mismatch"]
+    if not wrong or found.recording is None or found.seen is None:
+        return None
+    worst = max(wrong, key=lambda r: r.get("z") or 0.0)
+    row = {**worst, "op": record["op"], "culprit": worst.get("culprit") or record["culprit"]}
+    return shown_by_call(found.recording, found.seen, subject, data["mode"], row)
+
+
+def _sample(data: Mapping[str, Any]) -> Subject | None:
+    from ..campaigns import opinfo
+
+    entry = next(e for e in opinfo.entries() if e.name == data["entry"])
+    number = int(data["sample"])
+    return next((s for k, s in opinfo.subjects(entry, int(data["seed"]) - number) if k == number), None)
+
+
+def by_closed_forms(findings: Sequence[dict[str, Any]], issues: Sequence[KnownIssue]) -> list[dict[str, Any]]:
+    """Findings without an arbiter that a known issue covers get the closed form of the issue's own smallest call."""
+    proofs = {k.reference: k.proof for k in issues if k.proof is not None and k.proof.right}
+    done = []
+    for f in findings:
+        proof = proofs.get(f["known"] or "")
+        if f.get("arbiter_value") is None and f["verdict"] == "mismatch" and proof is not None:
+            with mp.workdps(PROMISED + 10):
+                right = proof.right_number()
+                number = mp.nstr(right, PROMISED) if mp.isfinite(right) else str(right)
+            try:
+                answered = repr(proof.torch_value())
+            except Exception as error:  # PyTorch refuses: that is its answer
+                answered = f"raised {type(error).__name__}"
+            call = f"{proof.call} at {list(proof.inputs)} in mode {proof.mode or 'value'}"
+            text = f"closed form {proof.right} of the known issue's smallest call, {call}: PyTorch there {answered}"
+            f = {**f, "arbiter_value": number, "arbiter": f"{text} (of this case itself: {f['arbiter']})"}
+        done.append(f)
+    return done
