@@ -41,7 +41,7 @@ KINDS = {
     "is meant, set requires_grad_(False) on the tensor",
     NONDETERMINISM: "two runs with equal inputs and equal random state differ, so no rule is accused",
     COMPILER: "the same run without torch.compile agrees with the witness: the compiled code is wrong",
-    CHECKPOINT: "the same run without checkpoint agrees with the witness: what is recomputed differs",
+    CHECKPOINT: "the same run without it agrees with the witness: what is recomputed, or held by its hooks, differs",
     END_TO_END: "every operation that could be judged alone agrees; the error lies between them",
 }
 
