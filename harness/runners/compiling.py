@@ -67,20 +67,30 @@ def _forgotten() -> Iterator[None]:
 
     It knows each code object that it has compiled: those that are new are cleared, the caller's are not.
     """
+    from torch._C._dynamo.eval_frame import (
+        _FrameAction,
+        _FrameExecStrategy,
+        reset_code,
+        set_code_exec_strategy,
+    )
     from torch._dynamo import config
     from torch._dynamo.convert_frame import input_codes, output_codes
-    from torch._dynamo.eval_frame import reset_code
 
-    before = {*input_codes.seen_ids, *output_codes.seen_ids}
+    trackers = [(codes, set(codes.seen_ids)) for codes in (input_codes, output_codes)]
+    before = set().union(*(ids for _, ids in trackers))
     limits = {name: max(VERSIONS, getattr(config, name)) for name in ("recompile_limit", "accumulated_recompile_limit")}
     try:
         with config.patch(automatic_dynamic_shapes=False, **limits):
             yield
     finally:
-        for reference in (*input_codes.seen, *output_codes.seen):
-            code = reference()
-            if code is not None and id(code) not in before:
-                reset_code(code)
+        for codes, ids in trackers:
+            for code in [reference() for reference in codes.seen]:
+                if code is not None and id(code) not in before:
+                    reset_code(code)
+                elif code is not None:  # what could not be compiled within a transform is not given up for the caller
+                    set_code_exec_strategy(code, _FrameExecStrategy(_FrameAction.DEFAULT, _FrameAction.DEFAULT))
+            codes.seen[:] = [reference for reference in codes.seen if id(reference()) in ids]
+            codes.seen_ids.intersection_update(ids)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import pytest
 import torch
 from gradwitness.harness import check
 from gradwitness.harness.runners.compiling import FOLDER, apart, missing_compiler
+from torch._dynamo import convert_frame
 from torch._functorch import config as functorch
 from torch._inductor import config as inductor
 
@@ -172,3 +173,62 @@ def test_a_folder_that_the_caller_named_is_left_in_place_and_another_is_used_whe
     with apart():
         assert os.path.isdir(os.environ[FOLDER]) and not inductor.fx_graph_cache
     assert FOLDER not in os.environ
+
+
+class Halved(torch.autograd.Function):
+    """The half; dynamo breaks the graph at a `jvp`, and compiles what is around it function by function."""
+
+    @staticmethod
+    def forward(x):
+        return x / 2
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        pass
+
+    @staticmethod
+    def backward(ctx, g):
+        return g / 2
+
+    @staticmethod
+    def jvp(ctx, t):
+        return t / 2
+
+
+@needs_compiler
+def test_a_verdict_does_not_depend_on_what_was_compiled_by_earlier_checks():
+    def broken(x):
+        return Halved.apply(x.sin()).sum()
+
+    def asked(length: int, runner: str) -> list[str]:
+        return list(check(broken, numbers(length), runners=runner).frame["verdict"])
+
+    assert asked(3, "compile") == ["agree", "agree"]
+    assert asked(3, "compile_grad") == ["agree"]  # a transform, within which nothing of the callable can be compiled
+    with torch._dynamo.config.patch(recompile_limit=1):
+        assert asked(4, "compile") == ["agree", "agree"]
+
+
+@needs_compiler
+def test_what_the_caller_has_compiled_stays_compiled_and_what_a_check_compiles_leaves_nothing_behind():
+    graphs = []
+
+    def backend(graph, inputs):
+        graphs.append(graph)
+        return graph.forward
+
+    def cosine(x):
+        return x.cos().sum()
+
+    compiled = torch.compile(cosine, backend=backend)
+    compiled(numbers(2))
+    known = set(convert_frame.input_codes.seen_ids)
+    for length in (3, 4):
+        assert check(cosine, numbers(length), runners=("compile", "compile_grad")).verdict == "agree"
+    assert convert_frame.input_codes.seen_ids == known
+    compiled(numbers(2))
+    assert len(graphs) == 1
+    compiled(numbers(3))  # a second shape of the caller's, but the fourth for the check: dynamic is what they have seen
+    assert len(graphs) == 2
+    compiled(numbers(7))
+    assert len(graphs) == 2
