@@ -55,14 +55,15 @@ STATISTICS_FORWARD = frozenset(n for n in STATISTICS if "batch_norm" in n)
 SUMS_OF_ROWS = frozenset(("aten::native_layer_norm",))
 # Kernels that store intermediate results in the half precision: attention the weights and their adjoints, between its
 # matrix products; a recurrent layer the state of each step; a grid sampler the places that it samples at; addr and the
-# soft margin loss every step, upsampling of volumes the result of each axis.
+# soft margin loss every step, resampling the weights and the sum of each axis.
+RESAMPLING = tuple(f"aten::upsample_{name}" for name in "linear1d bilinear2d bicubic2d trilinear3d".split())
 STAGES = frozenset(
     f"aten::{name}"
     for name in """_scaled_dot_product_flash_attention_for_cpu mkldnn_rnn_layer grid_sampler_2d grid_sampler_3d addr
-    soft_margin_loss upsample_trilinear3d""".split()
-)
+    soft_margin_loss""".split()
+) | frozenset(RESAMPLING)
 # Kernels that work on numbers as they are stored, with the precisions. log_softmax keeps the sum of a row so, logit its
-# 1 - x; logsumexp is a formula. Kernels that add into overlapping places (windows, resampled images, repeated indices)
+# 1 - x; logsumexp and the binary cross entropy of logits are formulas. Kernels that add into overlapping places (windows, resampled images, repeated indices)
 # add there; PyTorch's own convolution, of float16 and of transposed volumes, adds columns, samples and the bias so.
 OVERLAPPING = {
     name: HALF
@@ -73,9 +74,9 @@ CONVOLUTIONS: dict[str, Collection[str]] = {f"aten::convolution{end}": HALF for 
 SUMS_FORWARD = CONVOLUTIONS | {
     f"aten::{name}": HALF
     for name in """_log_softmax logsumexp logit index_add index_put put scatter_add scatter_reduce index_reduce col2im
-    embedding_dense_backward unfold_backward _unsafe_masked_index_put_accumulate addbmm addr _adaptive_avg_pool3d
-    upsample_trilinear3d""".split()
-}
+    embedding_dense_backward unfold_backward _unsafe_masked_index_put_accumulate addbmm addr
+    _adaptive_avg_pool3d binary_cross_entropy_with_logits""".split()
+} | dict.fromkeys(RESAMPLING, HALF)
 SUMS_BACKWARD = CONVOLUTIONS | OVERLAPPING
 # A quotient of which a whole number is made (torch.div with a rounding mode) is rounded first, as any quotient is.
 WHOLE_NUMBERS = frozenset(("trunc", "floor", "ceil", "round"))

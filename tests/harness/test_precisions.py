@@ -93,6 +93,12 @@ KERNELS = {
         (values(2, 2, 4, 4), values(2, 3, 3, 2)),
     ),
     "resampled": (torch.nn.Upsample(scale_factor=2, mode="bilinear"), (values(1, 2, 5, 5),)),
+    "resampled line": (torch.nn.Upsample(scale_factor=1.7, mode="linear"), (values(2, 3, 40),)),
+    "resampled by cubics": (torch.nn.Upsample(scale_factor=1.7, mode="bicubic"), (values(2, 3, 20, 20),)),
+    "logits": (
+        lambda x: F.binary_cross_entropy_with_logits(x, torch.linspace(-1, 2, 600, dtype=x.dtype), reduction="none"),
+        (values(600) * 5.0,),
+    ),
     "pooled": (torch.nn.AdaptiveAvgPool2d(2), (values(1, 2, 5, 5),)),
     "convolution": (torch.nn.Conv2d(2, 3, 3, padding=1), (values(2, 2, 6, 6),)),
     "cross entropy": (lambda x: F.cross_entropy(x, torch.tensor([0, 1, 2, 3])), (values(4, 6),)),
