@@ -63,8 +63,9 @@ STAGES = frozenset(
     soft_margin_loss""".split()
 ) | frozenset(RESAMPLING)
 # Kernels that work on numbers as they are stored, with the precisions. log_softmax keeps the sum of a row so, logit its
-# 1 - x; logsumexp and the binary cross entropy of logits are formulas. Kernels that add into overlapping places (windows, resampled images, repeated indices)
-# add there; PyTorch's own convolution, of float16 and of transposed volumes, adds columns, samples and the bias so.
+# 1 - x; logsumexp and the binary cross entropy of logits are formulas. Kernels that add into overlapping places
+# (windows, resampled images, repeated indices) add there; PyTorch's own convolution, of float16 and of transposed
+# volumes, adds columns, samples and the bias so.
 OVERLAPPING = {
     name: HALF
     for name in ONE_KERNEL | STAGES
