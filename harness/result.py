@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from .judgement.judging import ORDER, THRESHOLD
@@ -82,9 +83,10 @@ class CheckResult:
 
     verdict: the worst verdict of all rows, in the order mismatch > crashed > timeout > raised > accepted >
     indeterminate > unsupported > inaccurate > convention > agree. ok: True for agree, convention, and inaccurate with
-    a relative error of at most 0.5 in float64. frame: one row per comparison (columns in gradwitness.reports.schema).
-    culprit: None, or the operation that is wrong. known: whether the user's own known issues cover all that is not ok,
-    which makes it ok. notes: said at the end of `explain`, such as known issues that have expired.
+    a relative error of at most 0.5 in float64 and a number where there is one. frame: one row per comparison (columns
+    in gradwitness.reports.schema). culprit: None, or the operation that is wrong. known: whether the user's own known
+    issues cover all that is not ok, which makes it ok. notes: said at the end of `explain`, such as known issues that
+    have expired.
     """
 
     verdict: str
@@ -106,9 +108,12 @@ class CheckResult:
 
     @property
     def fails(self) -> bool:
-        """Whether an inaccurate row is so far off that it fails a run: relative error above 0.5 in float64."""
-        f = self.frame
-        return bool(((f["verdict"] == "inaccurate") & (f["dtype"] == "float64") & (f["rel_error"] > 0.5)).any())
+        """Whether an inaccurate row is so far off that it fails a run: a relative error above 0.5 in float64, or no
+        number where there is one, in any dtype."""
+        f = self.frame[self.frame["verdict"] == "inaccurate"]
+        torch_value, right = (pd.to_numeric(f[name], errors="coerce") for name in ("torch_value", "reference_value"))
+        gone = np.isfinite(right.astype(float)) & ~np.isfinite(torch_value.astype(float))
+        return bool((gone | ((f["dtype"] == "float64") & (f["rel_error"] > 0.5))).any())
 
     def explain(self) -> str:
         """The verdict in words: what was compared, how far off the worst row is and where, and what to do next."""

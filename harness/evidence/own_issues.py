@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import math
 from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -84,9 +85,12 @@ def name_own(
 
 def _is_fine(row: Mapping[str, Any]) -> bool:
     """Whether a row needs no excuse: agree, convention, and inaccurate that does not fail a run (relative error at most
-    0.5, or a dtype below float64).
+    0.5, or a dtype below float64, and a number where there is one).
     """
     fails = row.get("dtype") == "float64" and (row.get("rel_error") or 0.0) > 0.5
+    numbers = row.get("torch_value"), row.get("reference_value")
+    if None not in numbers:
+        fails = fails or (math.isfinite(numbers[1]) and not math.isfinite(numbers[0]))
     return row["verdict"] in ACCEPTED or (row["verdict"] == "inaccurate" and not fails)
 
 

@@ -45,3 +45,10 @@ def test_a_zero_that_a_sum_has_made_is_as_exact_as_one_that_was_given():
     made = check(lambda s: torch.cumprod(torch.stack((s, s - 1.0, s + 2.0)), 0)[2], number(1.0), modes=("FF", "FR"))
     verdicts = dict(zip(made.frame["mode"], made.frame["verdict"], strict=True))
     assert verdicts == {"FF": "mismatch", "FR": "agree"}
+
+
+def test_infinity_for_a_number_is_never_ok_though_a_correct_formula_overflows():
+    # atan2 has slope x/(x² + y²) = 250 at x = y = 0.002; the squares are below the normal numbers of float16
+    x = torch.tensor([2e-3], dtype=torch.float16)
+    result = check(torch.atan2, (x, x.clone()))
+    assert result.verdict in ("inaccurate", "mismatch") and not result.ok
