@@ -1,4 +1,4 @@
-"""Values of matrix functions and running sums in mpmath's words, for the arbiter: what each is by its definition."""
+"""Values of matrix functions and of running and scattered sums in mpmath's words: what each is by its definition."""
 
 from __future__ import annotations
 
@@ -82,6 +82,24 @@ def _running(x: Any, axis: int) -> Any:
     return np.frompyfunc(lambda s: mp.log(s) if s else -mp.inf, 1, 1)(total) + shift
 
 
+def _zeros(shape: Any) -> Any:
+    return np.full(shape, mp.mpf(0), dtype=object)
+
+
+def _scatter_sum(values: Any, indices: Any, axis: int, length: int) -> Any:
+    y = _zeros((*values.shape[:axis], length, *values.shape[axis + 1 :]))
+    places = list(np.indices(indices.shape))
+    places[axis] = indices
+    np.add.at(y, tuple(places), values)
+    return y
+
+
+def _scatter_flat(values: Any, indices: Any, shape: tuple[int, ...]) -> Any:
+    y = _zeros(int(np.prod(shape)))
+    np.add.at(y, np.ravel(indices), np.ravel(values))
+    return y.reshape(shape)
+
+
 EXACT_MATRICES: dict[str, Callable[..., Any]] = {
     "det": lambda a: _each(lambda m: mp.det(_matrix(m)), a),
     "logabsdet": lambda a: _each(lambda m: mp.log(abs(mp.det(_matrix(m)))), a),
@@ -97,4 +115,8 @@ EXACT_MATRICES: dict[str, Callable[..., Any]] = {
     "householder_product": lambda v, tau: _each(_product_of_reflections, v, tau[..., None, :]),
     "logcumsumexp": lambda x, axis: _running(x, axis),
     "cumsum": lambda x, axis: np.add.accumulate(x, axis=axis),
+    "scatter_sum": _scatter_sum,
+    "scatter_flat": _scatter_flat,
+    # in the meaning of an operation, not in a rule: how a documented function goes on beside where it is documented
+    "choice": lambda mask, default, site: np.full(np.shape(mask), mp.mpf(default), dtype=object),
 }

@@ -183,7 +183,7 @@ class Evaluation:
 
     def _apply(self, e: Equation, xs: list[Any]) -> tuple[Any, ...]:
         name, primitive = e.primitive, PRIMITIVES[e.primitive]
-        if primitive.sites:
+        if primitive.sites and name not in self.more:
             raise NotEvaluated(f"{name}: a choice of ours")
         if e.outputs[0] in self.held:
             return (self.held[e.outputs[0]],)

@@ -6,6 +6,7 @@ op_db and the number of its sample).
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +19,7 @@ from ...reference_engine.program import array_from_json, array_to_json
 from ..errors import CaseError
 from ..judgement.comparing import Subject
 from ..judgement.modes import MODES
+from ..recorder.recorded_source import LAZILY
 from ..recorder.recording import Call, Recording, Ref, to_numpy
 
 FORMAT = 1
@@ -89,6 +91,8 @@ def call_from_json(data: Mapping[str, Any]) -> Subject:
     """
     try:
         namespace, _, name = data["operation"].partition("::")
+        if namespace in LAZILY:
+            importlib.import_module(LAZILY[namespace])
         func = getattr(getattr(getattr(torch.ops, namespace), name), data["overload"] or "default")
         flat, tree = tree_flatten(
             ([_from_json(a) for a in data["args"]], {k: _from_json(a) for k, a in data["kwargs"].items()})

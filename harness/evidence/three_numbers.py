@@ -9,14 +9,19 @@ from typing import Any
 import mpmath as mp
 import numpy as np
 
+from ...reference_engine.evaluate import Plan, arguments_of
 from ..arbitration.arbiter import PROMISED, Ruling, arbitrate
 from ..errors import TheirsRaised, UsageError
 from ..generation.drawn import Case
 from ..judgement.comparing import compare_forward_modes, compare_reverse
+from ..judgement.modes import reference
 from ..judgement.rows import Rows
 from ..judgement.subject import Subject
+from ..recorder.recording import capture, to_numpy
+from ..recorder.witnessing import program_of
 from .cases import call_from_json
 from .known import KnownIssue
+from .proofs import Proof
 from .scripts import Shown, shown_by_call, shown_by_program
 
 NO_SCRIPT = "its case is not one that a script of few lines can hold"
@@ -95,21 +100,41 @@ def _sample(data: Mapping[str, Any]) -> Subject | None:
 
 
 def by_closed_forms(findings: Sequence[dict[str, Any]], issues: Sequence[KnownIssue]) -> list[dict[str, Any]]:
-    """Findings without an arbiter that a known issue covers get the closed form of the issue's own smallest call."""
-    proofs = {k.reference: k.proof for k in issues if k.proof is not None and k.proof.right}
+    """Findings without an arbiter that a known issue covers get the three numbers of the issue's own smallest call,
+    where the right one is known in closed form; what their case itself shows is kept in words.
+    """
+    proofs = {k.reference: k.proof for k in issues if k.proof is not None and k.proof.right and not k.proof.runner}
     done = []
     for f in findings:
         proof = proofs.get(f["known"] or "")
-        if f.get("arbiter_value") is None and f["verdict"] == "mismatch" and proof is not None:
-            with mp.workdps(PROMISED + 10):
-                right = proof.right_number()
-                number = mp.nstr(right, PROMISED) if mp.isfinite(right) else str(right)
-            try:
-                answered = repr(proof.torch_value())
-            except Exception as error:  # PyTorch refuses: that is its answer
-                answered = f"raised {type(error).__name__}"
-            call = f"{proof.call} at {list(proof.inputs)} in mode {proof.mode or 'value'}"
-            text = f"closed form {proof.right} of the known issue's smallest call, {call}: PyTorch there {answered}"
-            f = {**f, "arbiter_value": number, "arbiter": f"{text} (of this case itself: {f['arbiter']})"}
-        done.append(f)
+        asked = f["verdict"] == "mismatch" and f.get("arbiter_value") is None and proof is not None
+        done.append({**f, **_of_proof(proof, f)} if asked and proof is not None else f)
     return done
+
+
+def _of_proof(proof: Proof, f: Mapping[str, Any]) -> dict[str, Any]:
+    """What changes in a finding that its known issue's call speaks for; nothing where that cannot be asked."""
+    try:
+        found, right = proof.torch_value(), witness_value(proof)
+    except Exception:  # PyTorch refuses, or the call is one of a runner's: the finding keeps its two numbers
+        return {}
+    with mp.workdps(PROMISED + 10):
+        number = mp.nstr(proof.right_number(), PROMISED)
+    text = (
+        f"closed form {proof.right}; the three numbers are of the known issue's smallest call, {proof.call} at "
+        f"{list(proof.inputs)} in mode {proof.mode or 'value'}. Of the case of this finding, PyTorch "
+        f"{f['torch_value']!r} and witness {f['right_value']!r}, none: {f.get('arbiter')}"
+    )
+    return {"torch_value": found, "right_value": right, "arbiter_value": number, "arbiter": text}
+
+
+def witness_value(proof: Proof) -> float:
+    """The witness's answer to the call of a proof, read from a recording of it."""
+    leaves = [x.requires_grad_() for x in proof.tensors(proof.inputs)]
+    recording = capture(proof.function(), *leaves)
+    program = program_of(recording)
+    x, c, t, s = ([to_numpy(a) for a in group] for group in (leaves, *proof.directions()))
+    if proof.mode == "":
+        return proof.number(Plan(program).run(arguments_of(program, x))[proof.answer])
+    question = reference(program, x, c, t, s, proof.mode)
+    return proof.number(question.plan.run(question.given)[proof.answer])

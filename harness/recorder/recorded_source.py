@@ -13,6 +13,8 @@ import torch
 from ..generation.emit import number, tensor
 from .recording import Call, Recording, Ref
 
+LAZILY = {"torch_nn": "torch.nn.modules.linear_cross_entropy"}  # where torch registers operations on first use
+
 
 def of_recording(recording: Recording, inputs: Sequence[int], outputs: Sequence[int], name: str = "f") -> str:
     """Source of `f(x0, x1, …)` that returns the tuple of `outputs`, or "" if the run cannot be replayed from its calls.
@@ -34,6 +36,9 @@ def of_recording(recording: Recording, inputs: Sequence[int], outputs: Sequence[
     kept.reverse()
     names = {v: f"x{i}" for i, v in enumerate(inputs)}
     lines = [f"def {name}({', '.join(names[v] for v in inputs)}):"]
+    for module in dict.fromkeys(LAZILY.get(call.name.partition("::")[0]) for call in kept):
+        if module is not None:
+            lines.append(f"    import {module}")
     for call in kept:
         for v in call.references():
             if v not in names and v not in depends:

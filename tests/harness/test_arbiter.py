@@ -1,13 +1,19 @@
 """The arbiter's numbers against closed forms, its refusals, and the three numbers of every finding of a campaign."""
 
 import json
+import subprocess
+import sys
 
 import mpmath as mp
 import numpy as np
 import pytest
+import torch
+import torch.nn.functional as F
 from gradwitness.harness.arbitration.arbiter import PROMISED, arbitrate
 from gradwitness.harness.campaigns.campaign import Options, run_campaign, write
 from gradwitness.harness.evidence.three_numbers import by_closed_forms, nearer
+from gradwitness.harness.recorder.recorded_source import of_recording
+from gradwitness.harness.recorder.recording import capture
 from gradwitness.reference_engine import ops, trace
 
 X = np.array([[2.0, 0.5], [0.25, 3.0]])
@@ -52,6 +58,8 @@ def test_fifty_digits_of_value_slope_and_curvature(name, mode):
         (lambda a: ops.solve(a, np.array([1.0, 0.0]))[0], lambda: -mp.mpf(9) / mp.mpf("5.875") ** 2),
         (lambda a: ops.sum(ops.eigh(a)[0]), lambda: mp.mpf(1)),
         (lambda a: ops.logcumsumexp(a, axis=0)[0, 0], lambda: mp.mpf(1)),
+        (lambda a: ops.scatter_add(a, np.zeros((2, 2), int), a, axis=0)[0, 0], lambda: mp.mpf(2)),
+        (lambda a: ops.take_flat(a, np.array([0, 0, 3])), lambda: mp.mpf(2)),
     ],
 )
 def test_fifty_digits_of_gradients_of_matrix_functions(f, right):
@@ -101,6 +109,28 @@ def test_every_mismatch_of_a_campaign_has_three_numbers_of_one_entry(found, tmp_
         text = (out / page).read_text().replace("<wbr>", "").replace("\\", "")
         assert number in text
         assert all(f["op"] in text for f in wrong)
+
+
+def test_where_a_case_has_none_the_known_issue_s_call_has_all_three(found):
+    (f,) = [f for f in found.findings if f["op"] == "linalg.eig"]  # its outputs are complex: no script compares them
+    assert np.isnan(f["torch_value"]) and f["right_value"] == 0.0 and mp.mpf(f["arbiter_value"]) == 0
+    assert "of the known issue's smallest call, torch.linalg.eig(x)[1].abs() at [[[2.0]]]" in f["arbiter"]
+
+
+def test_a_script_of_an_operation_that_torch_registers_late_runs_by_itself(tmp_path):
+    options = torch.nn.LinearCrossEntropyOptions(batch_chunk_size=1)
+    w = torch.tensor([[1.0], [0.0]], dtype=torch.float64)
+
+    def loss(x):
+        return F.linear_cross_entropy(x, w, torch.tensor([0]), reduction="none", options=options)
+
+    x = torch.tensor([[0.5]], dtype=torch.float64, requires_grad=True)
+    recording = capture(loss, x)
+    source = of_recording(recording, recording.inputs, recording.outputs)
+    path = tmp_path / "alone.py"
+    path.write_text(f"import torch\n\n\n{source}\nprint(f(torch.tensor([[0.5]], dtype=torch.float64))[0].item())\n")
+    done = subprocess.run([sys.executable, "-I", path], capture_output=True, text=True)
+    assert abs(float(done.stdout) - np.log1p(np.exp(-0.5))) < 1e-15, done.stderr
 
 
 def test_a_finding_without_an_arbiter_is_listed_with_its_reason(found, tmp_path):
