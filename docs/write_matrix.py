@@ -12,7 +12,7 @@ import torch
 from gradwitness.harness import check
 from gradwitness.harness.evidence.matrix_modules import MADE, made
 from gradwitness.harness.evidence.public_cases import CASES, EAGER, PublicCase
-from gradwitness.harness.judgement.modes import MODES
+from gradwitness.harness.judgement.modes import UNASKED as MODES
 from gradwitness.harness.runners import RUNNERS
 
 PAGE = Path(__file__).resolve().parent / "matrix.md"

@@ -51,13 +51,15 @@ def _named(only: str | None) -> tuple[str, ...]:
 def _modes(modes: str | None, orders: str | None) -> tuple[str, ...]:
     """--modes and --orders as mode strings; both given: those that fit both."""
     from .errors import UsageError
-    from .judgement.modes import MODES, accepted_mode
+    from .judgement.modes import MODES, ORDERS, UNASKED, accepted_mode
 
-    chosen = tuple(accepted_mode(m) for m in _listed(modes)) or MODES
+    chosen = tuple(accepted_mode(m) for m in _listed(modes)) or (MODES if orders else UNASKED)
     if orders:
         for o in _listed(orders):
-            if o not in ("1", "2"):
-                raise UsageError(f"run: --orders {o!r}; accepted are 1 and 2, separated by commas. Correct the orders.")
+            if o not in map(str, ORDERS):
+                raise UsageError(
+                    f"run: --orders {o!r}; accepted are 1, 2 and 3, separated by commas. Correct the orders."
+                )
         chosen = tuple(m for m in chosen if str(len(m)) in _listed(orders))
     if not chosen:
         raise UsageError(
@@ -71,9 +73,9 @@ def _modes(modes: str | None, orders: str | None) -> tuple[str, ...]:
 def run(
     source: Annotated[str, typer.Option(help="generated, opinfo, referee or all")] = "all",
     modes: Annotated[
-        str | None, typer.Option(help="mode strings, outermost first, e.g. R,F,RR; default all that are built")
+        str | None, typer.Option(help="mode strings, outermost first, e.g. R,F,RR; default all of orders 1 and 2")
     ] = None,
-    orders: Annotated[str | None, typer.Option(help="orders of the derivative, e.g. 1,2")] = None,
+    orders: Annotated[str | None, typer.Option(help="orders of the derivative, e.g. 1,2,3; default 1,2")] = None,
     samples: Annotated[
         int | None, typer.Option(help="samples per op_db entry and mode; default all at order 1 and two above")
     ] = None,

@@ -7,7 +7,8 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from gradwitness.harness.campaigns.campaign import MODES, untested
+from gradwitness.harness.campaigns.campaign import untested
+from gradwitness.harness.judgement.modes import MODES
 from gradwitness.reports.verdicts import VERDICTS
 
 ROOT = Path(__file__).resolve().parents[1]

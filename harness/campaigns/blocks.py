@@ -14,6 +14,7 @@ from ..generation.drawn import Case
 from ..generation.emit import compiled, emit
 from ..judgement.by_limits import NAN_MADE
 from ..judgement.explaining import ZERO_TIMES_INFINITY, Explanation, explanations
+from ..judgement.modes import per_output
 from ..judgement.one_sided import WRONG_SUM
 from ..judgement.rows import Rows
 from ..strategies import expressions, networks, programs, steps
@@ -128,7 +129,7 @@ def _raising(case: Case, mode: str, dtype: str, seed: int) -> Case | None:
         d = random_directions(alone.program, seed)
         try:
             fn = compiled(emit(alone.program, always_tuple=True))
-            v = alone.program.outputs if mode in ("F", "FF") else alone.program.inputs
+            v = alone.program.outputs if per_output(mode) else alone.program.inputs
             answers_of(fn, alone.inputs, d, mode, dtype, [x.shape for x in v])
         except Exception:  # PyTorch refuses with errors of several kinds
             return alone

@@ -17,7 +17,7 @@ from ..errors import UsageError
 from ..evidence.findings import Candidate, grouped
 from ..evidence.known import KnownIssue, load, repaired
 from ..evidence.three_numbers import by_closed_forms
-from ..judgement.modes import MODES, accepted_mode
+from ..judgement.modes import UNASKED, accepted_mode
 from .coverage import uncounted
 from .unfinished import Unfinished, name_of
 from .units import BLOCK, run_unit, shrink_record
@@ -38,7 +38,7 @@ class Options:
     """
 
     source: str = "all"
-    modes: tuple[str, ...] = MODES
+    modes: tuple[str, ...] = UNASKED
     cases: int = DEFAULT_CASES
     samples: int | None = None
     seed: int = 0

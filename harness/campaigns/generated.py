@@ -26,6 +26,7 @@ from ..generation.emit import compiled, emit, spelled
 from ..generation.fixed_draws import without_constants_of_modules
 from ..judgement.comparing import Found, Subject, TheirsRaised, compare_reverse
 from ..judgement.judging import judge, worst
+from ..judgement.modes import per_output
 from ..judgement.one_sided import hold_against_one_sided
 from ..judgement.precisions import AUTOCAST, DTYPES, entered
 from ..judgement.rows import Rows
@@ -141,9 +142,9 @@ def _whole(case: Case, rows: Rows, mode: str, dtype: str, seed: int, start: floa
         return
     question.seed = seed
     question.input_is_nan = any(np.isnan(x).any() for x in case.inputs)
-    forward = mode in ("F", "FF")
+    forward = per_output(mode)
     judgements = judge(question)
-    hold_against_one_sided(judgements, question, program, case.inputs, d.c, d.t, mode)
+    hold_against_one_sided(judgements, question, program, case.inputs, d.c, d.along[0], mode)
     for i, j in enumerate(judgements):
         rows.judged(j, **common, wrt=f"output {i}" if forward else f"x{i}", seconds=time.perf_counter() - start)
 

@@ -24,9 +24,9 @@ class Entry:
         info = self.info
         if "F" in mode and not info.supports_forward_ad:
             return "PyTorch declares no forward-mode derivative"
-        if len(mode) == 2 and not info.supports_gradgrad:
+        if len(mode) > 1 and not info.supports_gradgrad:
             return "PyTorch declares no second derivative"
-        if mode in ("FR", "RF") and not info.supports_fwgrad_bwgrad:
+        if {"R", "F"} <= set(mode) and not info.supports_fwgrad_bwgrad:
             return "PyTorch declares no mixed forward and reverse derivative"
         return ""
 

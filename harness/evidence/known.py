@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
+from ..judgement.modes import lower
 from .proofs import Proof
 
 FIELDS = set(
@@ -28,7 +29,8 @@ class KnownIssue:
     """One entry of known_issues.toml.
 
     operations: patterns over ATen operations or op names ("aten::native_layer_norm*"). modes, runners, dtypes: where
-    it shows (empty: everywhere). answer: "nan" where torch's number is NaN or infinite, "nan or 0" where it may be 0
+    it shows (empty: everywhere); a mode of order 2 stands for those of order 3 that hold it in a row too, since what is
+    wrong there enters them. answer: "nan" where torch's number is NaN or infinite, "nan or 0" where it may be 0
     too: no other is covered. says: a part of what the finding must say of itself. together: patterns all of which must
     be among what the run called; a fault of a runner has no operation of its own, and is known by these. "|" parts
     alternatives; CUSTOM stands for any autograd.Function. condition: when it shows, in words. reason: the closed form
@@ -72,7 +74,7 @@ class KnownIssue:
             verdict in self.verdicts
             and (not self.answer or torch_value is None or _answered(self.answer, torch_value))
             and self.says in note
-            and (not self.modes or mode in self.modes)
+            and (not self.modes or any(m in self.modes for m in (mode, *lower(mode)) if len(m) > 1 or m == mode))
             and (not self.runners or runner in self.runners)
             and (not self.dtypes or dtype in self.dtypes)
             and any(fnmatch.fnmatchcase(o, p) for o in operations if o for p in self.operations)

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from ..errors import UsageError
-from ..judgement.modes import MODES, ask_torch
+from ..judgement.modes import DIRECTIONS, MODES, ask_torch
 from ..recorder.preserving import random_state
 from ..recorder.recording import to_numpy
 
@@ -50,7 +50,7 @@ class Square(torch.autograd.Function):
 
 NAMES = ("x", "y", "z", "w")
 NAMESPACE = {"torch": torch, "math": math, "F": torch.nn.functional, "Square": Square, "inf": math.inf, "nan": math.nan}
-FIELDS = {"call", "inputs", "mode", "right", "raises", "c", "t", "s", "answer", "entry", "dtype", "runner", "define"}
+FIELDS = set("call inputs mode right raises c t s r answer entry dtype runner define".split())
 DIGITS = 50  # decimal digits of the right value
 # A number is right if it is the float nearest to the closed form, or one of its near neighbours: torch's own functions
 # are within 2 units in the last place, and the calls are single operations. The faults listed are far above it.
@@ -61,9 +61,9 @@ NEIGHBOURS = 16
 class Proof:
     """`call`, an expression in x, y, z, w (tensors `inputs`) and Square, asked in `mode` ("" is the value).
 
-    right: a closed form in mpmath's functions, of entry `entry` of answer number `answer` (per input in R, RR, FR, RF,
-    per output else). raises: for a derivative that torch refuses, a part of what it says; `right` is then absent.
-    c, t, s: cotangents and directions, ones if absent. runner: what runs it, where that is not torch.autograd and
+    right: a closed form in mpmath's functions, of entry `entry` of answer number `answer` (per output in modes of
+    F alone, per input else). raises: what torch says in refusing a derivative, a part of it; `right` is then absent.
+    c, t, s, r: cotangents and directions, ones if absent. runner: what runs it, where that is not torch.autograd and
     torch.func; of a runner per sample, `call` takes one sample of the first input, the entry begins with its number.
     define: names that the call uses, each an expression.
     """
@@ -76,6 +76,7 @@ class Proof:
     c: tuple[Any, ...] = ()
     t: tuple[Any, ...] = ()
     s: tuple[Any, ...] = ()
+    r: tuple[Any, ...] = ()
     answer: int = 0
     entry: tuple[int, ...] = ()
     dtype: str = "float64"
@@ -118,16 +119,13 @@ class Proof:
         """Numbers as tensors of the proof's dtype."""
         return [torch.tensor(n, dtype=getattr(torch, self.dtype)) for n in numbers]
 
-    def directions(self) -> tuple[list[torch.Tensor], list[torch.Tensor], list[torch.Tensor]]:
-        """(c, t, s) as tensors."""
+    def directions(self) -> tuple[list[torch.Tensor], list[list[torch.Tensor]]]:
+        """(c, [t, s, r]) as tensors."""
         x = self.tensors(self.inputs)
         with random_state():
             ones = [torch.ones_like(y) for y in self.function()(*x)]
-        return (
-            self.tensors(self.c) or ones,
-            self.tensors(self.t) or [torch.ones_like(a) for a in x],
-            self.tensors(self.s) or [torch.ones_like(a) for a in x],
-        )
+        along = [self.tensors(getattr(self, name)) or [torch.ones_like(a) for a in x] for name in DIRECTIONS]
+        return self.tensors(self.c) or ones, along
 
     def right_value(self) -> float:
         """The closed form, rounded once."""
@@ -161,14 +159,14 @@ class Proof:
         names = list(NAMES[: len(x)])
         subject = Subject(self.function(), [a.requires_grad_() for a in x], [], names, None, 0)
         if self.runner not in PER_SAMPLE:
-            c, t, s = (tuple(part) for part in self.directions())
-            return ask(self.runner, subject, c, t, s, self.mode, lambda: None)[0]
+            c, along = self.directions()
+            return ask(self.runner, subject, tuple(c), [tuple(d) for d in along], self.mode, lambda: None)[0]
         samples = samples_of(subject)
         assert not isinstance(samples, str), samples
         inputs = [part.leaves for part in samples]
         ones = [tuple(torch.ones_like(a) for a in leaves) for leaves in inputs]
         c_of = [tuple(torch.ones_like(y) for y in self.function()(*leaves)) for leaves in inputs]
-        answers, _ = ask_per_sample(self.runner, subject, c_of, ones, ones, self.mode)
+        answers, _ = ask_per_sample(self.runner, subject, c_of, [ones] * len(DIRECTIONS), self.mode)
         return [torch.stack([of[i] for of in answers if of[i] is not None]) for i in range(len(answers[0]))]
 
     def number(self, answer: Any) -> float:

@@ -21,7 +21,7 @@ from ..errors import UsageError
 from ..generation.emit import compiled, emit, number, tensor
 from ..judgement.comparing import Subject, cotangents
 from ..judgement.judging import THRESHOLD, Question, judge
-from ..judgement.modes import ask_torch, reference
+from ..judgement.modes import DIRECTIONS, MODES, ask_torch, named, per_output, reference, steps
 from ..judgement.plans import started
 from ..recorder.recorded_source import of_recording
 from ..recorder.recording import Recording, to_numpy
@@ -33,11 +33,10 @@ Array = np.ndarray[Any, Any]
 
 @dataclass
 class Directions:
-    """Cotangents c (one per output) and directions t, s (one per input), as float64 arrays."""
+    """Cotangents c (one per output) and directions t, s, r (one per input each), as float64 arrays."""
 
     c: list[Array]
-    t: list[Array]
-    s: list[Array]
+    along: list[list[Array]]
 
 
 @dataclass
@@ -56,7 +55,7 @@ class Difference:
 def ones(program: Program) -> Directions:
     """All cotangents and directions 1: what a script uses if the fault shows there."""
     inputs, outputs = ([np.ones(v.shape) for v in vs] for vs in (program.inputs, program.outputs))
-    return Directions(outputs, inputs, inputs)
+    return Directions(outputs, [inputs] * len(DIRECTIONS))
 
 
 def random_directions(program: Program, seed: int) -> Directions:
@@ -66,7 +65,7 @@ def random_directions(program: Program, seed: int) -> Directions:
     def draw(variables: Sequence[Any]) -> list[Array]:
         return [rng.standard_normal(v.shape) for v in variables]
 
-    return Directions(draw(program.outputs), draw(program.inputs), draw(program.inputs))
+    return Directions(draw(program.outputs), [draw(program.inputs) for _ in DIRECTIONS])
 
 
 def question_of(program: Program, inputs: Sequence[Any], d: Directions, mode: str, dtype: str) -> Question:
@@ -77,8 +76,8 @@ def question_of(program: Program, inputs: Sequence[Any], d: Directions, mode: st
     if mode == "":
         plan, given = started(program, "value", lambda p: p, list(inputs))
         return Question(plan, given, [], dtype)
-    c, t, s = ([_rounded(x, dtype) for x in arrays] for arrays in (d.c, d.t, d.s))
-    question = reference(program, list(inputs), c, t, s, mode)
+    c, *along = ([_rounded(x, dtype) for x in arrays] for arrays in (d.c, *d.along))
+    question = reference(program, list(inputs), c, along, mode)
     question.dtype = dtype
     return question
 
@@ -102,7 +101,7 @@ def answers_of(
     x = tensors(inputs)
     if mode == "":
         return [to_numpy(y) for y in fn(*x)]
-    found = ask_torch(fn, x, tensors(d.c), tensors(d.t), tensors(d.s), mode)
+    found = ask_torch(fn, x, tensors(d.c), [tensors(a) for a in d.along], mode)
     return [np.zeros(shape) if a is None else to_numpy(a) for a, shape in zip(found, shapes, strict=True)]
 
 
@@ -126,43 +125,49 @@ def difference(
     return Difference(which, j.entry, np.asarray(exact[which])[j.entry], tolerance, found)
 
 
-ASK = {
-    "": "answers = f(*x)\n",
-    "R": """leaves = [a.clone().requires_grad_() for a in x]
-loss = sum((y * w).sum() for y, w in zip(f(*leaves), c))
-answers = torch.autograd.grad(loss, leaves, allow_unused=True)
-""",
-    "F": "answers = torch.func.jvp(f, x, t)[1]\n",
-    "RR": """leaves = [a.clone().requires_grad_() for a in x]
-loss = sum((y * w).sum() for y, w in zip(f(*leaves), c))
-first = torch.autograd.grad(loss, leaves, create_graph=True, allow_unused=True)
-slope = sum((g * v).sum() for g, v in zip(first, t) if g is not None and g.requires_grad)
-answers = torch.autograd.grad(slope, leaves, allow_unused=True)
-""",
-    "FR": """def gradient(*a):
-    return torch.func.grad(lambda *b: sum((y * w).sum() for y, w in zip(f(*b), c)), argnums=tuple(range(len(a))))(*a)
+ORDINALS = ("first", "second", "third")
+NAMES = {"R": "reverse", "F": "forward"}
 
 
-answers = torch.func.jvp(gradient, x, t)[1]
-""",
-    "RF": """def slope(*a):
-    return sum((y * w).sum() for y, w in zip(torch.func.jvp(f, a, t)[1], c))
+def _asking(mode: str) -> str:
+    """What sets `answers` to the derivative of f in `mode`: by the tape where all is reverse, else by torch.func."""
+    taken = list(steps(mode))
+    if "F" not in mode and mode:
+        lines = ["leaves = [a.clone().requires_grad_() for a in x]", "answers = f(*leaves)"]
+        for _, name in taken:
+            slope = f"sum((y * w).sum() for y, w in zip(answers, {name}) if y is not None and y.requires_grad)"
+            create = ", create_graph=True" if len(mode) > 1 else ""
+            lines.append(f"slope = {slope}")
+            lines.append(f"answers = torch.autograd.grad(slope, leaves{create}, allow_unused=True)")
+        return "\n".join(lines)
+    lines, inner = [], "f"
+    for order, (letter, name) in enumerate(taken):
+        new = ORDINALS[order]
+        if letter == "F":
+            value = f"torch.func.jvp({inner}, a, {name})[1]"
+        else:
+            lines += [
+                f"def slope_of_{new}(*a):",
+                f"    return sum((y * w).sum() for y, w in zip({inner}(*a), {name}))\n\n",
+            ]
+            value = f"torch.func.grad(slope_of_{new}, argnums=tuple(range(len(a))))(*a)"
+        lines += [f"def {new}(*a):", f"    return {value}\n\n"]
+        inner = new
+    return "\n".join([*lines, f"answers = {inner}(*x)"])
 
 
-answers = torch.func.grad(slope, argnums=tuple(range(len(x))))(*x)
-""",
-    "FF": "answers = torch.func.jvp(lambda *a: torch.func.jvp(f, a, t)[1], x, s)[1]\n",
-}
-SAYS = {
-    "": "the value of f",
-    "R": "reverse mode: the gradient of L = Σ ⟨c, f⟩",
-    "F": "forward mode: the derivative of f along t",
-    "RR": "reverse over reverse: the second derivative of L = Σ ⟨c, f⟩ applied to t",
-    "FR": "forward over reverse: the second derivative of L = Σ ⟨c, f⟩ applied to t",
-    "RF": "reverse over forward: the second derivative of L = Σ ⟨c, f⟩ applied to t",
-    "FF": "forward over forward: the second derivative of f along t and s",
-}
-NEEDS = {"": "", "R": "c", "F": "t", "RR": "ct", "FR": "ct", "RF": "ct", "FF": "ts"}
+def _says(mode: str) -> str:
+    """What a mode asks for, in words."""
+    if not mode:
+        return "the value of f"
+    how = " over ".join(NAMES[letter] for letter in mode) + (" mode" if len(mode) == 1 else "")
+    along = [name for _, name in steps(mode) if name != "c"]
+    directions = " and ".join(filter(None, (", ".join(along[:-1]), *along[-1:])))
+    if per_output(mode):
+        return f"{how}: the {ORDINALS[len(mode) - 1] + ' ' if len(mode) > 1 else ''}derivative of f along {directions}"
+    if not along:
+        return f"{how}: the gradient of L = Σ ⟨c, f⟩"
+    return f"{how}: the {ORDINALS[len(mode) - 1]} derivative of L = Σ ⟨c, f⟩ applied to {directions}"
 
 
 def script(
@@ -179,13 +184,11 @@ def script(
     source: defines `f(x0, x1, …)`, which returns a tuple. at: the entry that is compared. Raises UsageError for
     another mode.
     """
-    if mode not in ASK:
-        raise UsageError(
-            f"script: mode {mode!r}; accepted are {', '.join(m or repr(m) for m in ASK)}. Choose one of them."
-        )
+    if mode not in ("", *MODES):
+        raise UsageError(f"script: mode {mode!r}; accepted are '' and {', '.join(MODES)}. Choose one of them.")
     kind = f"torch.{dtype}"
     lines = [
-        f'"""{title or "torch and the right value"}: {SAYS[mode]}.',
+        f'"""{title or "torch and the right value"}: {_says(mode)}.',
         "",
         "Exits 1 if they differ, 0 if they agree, 2 if this torch cannot run it.",
     ]
@@ -202,12 +205,13 @@ def script(
         "",
         f"x = {_tuple(inputs, kind)}",
     ]
-    lines += [f"{name} = {_tuple(getattr(d, name), kind)}" for name in NEEDS[mode]]
+    given = named(d.c, d.along)
+    lines += [f"{name} = {_tuple(given[name], kind)}" for name in dict.fromkeys(name for _, name in steps(mode))]
     lines += [
         f"right = {number(at.right)}  # computed without torch",
         f"tolerance = {number(at.tolerance)}  # {THRESHOLD:g} times what rounding moves it",
     ]
-    lines += ["try:", *[f"    {line}" if line else "" for line in ASK[mode].rstrip().split("\n")]]
+    lines += ["try:", *[f"    {line}" if line else "" for line in _asking(mode).rstrip().split("\n")]]
     place = f"answers[{at.which}]"
     lines += [
         f"    value = 0.0 if {place} is None else {place}[{_index(at.entry)}].item()",
@@ -294,7 +298,8 @@ def _proof(
         if at is not None:
             text = script(source, inputs, d, mode, at, dtype, title)
             if proves(text):
-                rounded = Directions(*[[_rounded(x, dtype) for x in part] for part in (d.c, d.t, d.s)])
+                c, *along = ([_rounded(x, dtype) for x in part] for part in (d.c, *d.along))
+                rounded = Directions(c, along)
                 return Shown(text, program, inputs, rounded, mode, at)
     return None
 
@@ -324,7 +329,7 @@ def shown_by_recording(
             if v in outputs and g is not None
         ]
         if len(c) == len(outputs):
-            tried.append(Directions(c, [], []))
+            tried.append(Directions(c, []))
     return _proof(source, program, values, mode, dtype, tried, title)
 
 

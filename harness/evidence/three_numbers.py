@@ -31,7 +31,7 @@ NOT_A_NUMBER = "nothing to decide: not two numbers that differ"
 def ruling_of(shown: Shown) -> Ruling:
     """What the arbiter says of the entry that a script compares."""
     at = shown.at
-    return arbitrate(shown.program, shown.inputs, shown.d.c, (shown.d.t, shown.d.s), shown.mode, at.which, at.entry)
+    return arbitrate(shown.program, shown.inputs, shown.d.c, shown.d.along, shown.mode, at.which, at.entry)
 
 
 def with_arbiter(record: dict[str, Any]) -> dict[str, Any]:

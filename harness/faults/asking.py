@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from ..judgement.modes import ask_torch
+from ..judgement.modes import DIRECTIONS, ask_torch, per_output
 from .programs import PROGRAMS, Draw
 
 LOSSES = ("sum", "mean")
@@ -79,15 +79,15 @@ def _converted(x: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
 def answer(asked: Asked, mode: str, seed: int = 0) -> list[torch.Tensor]:
     """PyTorch's derivative of the loss in a mode, with 0 for None; directions are drawn from the seed."""
     draw = Draw(seed + 1)
-    directions = [[draw.normal(*x.shape).to(x.dtype) for x in asked.inputs] for _ in "ts"]
+    directions = [[draw.normal(*x.shape).to(x.dtype) for x in asked.inputs] for _ in DIRECTIONS]
     one = [torch.ones((), dtype=asked.inputs[0].dtype)]
     if mode == "R":
         leaves = [x.detach().clone(memory_format=torch.preserve_format).requires_grad_() for x in asked.inputs]
         with asked.running() as loss:
             got = torch.autograd.grad(loss(*leaves), leaves, allow_unused=True)
         return [torch.zeros_like(x) if g is None else g for g, x in zip(got, leaves, strict=True)]
-    got = ask_torch(lambda *a: (asked.loss(*a),), asked.inputs, one, *directions, mode)
-    likes = asked.inputs if mode in ("R", "RR", "FR", "RF") else [one[0]] * len(got)
+    got = ask_torch(lambda *a: (asked.loss(*a),), asked.inputs, one, directions, mode)
+    likes = [one[0]] * len(got) if per_output(mode) else asked.inputs
     return [torch.zeros_like(x) if g is None else g.detach() for g, x in zip(got, likes, strict=True)]
 
 

@@ -70,7 +70,7 @@ def by_gradcheck(asked: Asked, mode: str, fast: bool, seed: int = 0) -> str:
     """
     if asked.inputs[0].dtype != torch.float64:
         return NOT_ASKED
-    if mode in ("FF", "RF"):
+    if mode not in ("R", "F", "RR", "FR"):
         return NO_MODE
     passes = 2 * asked.elements
     if not fast and passes > MOST_PASSES[len(mode)]:

@@ -1,5 +1,5 @@
 """What is wrong on its own where the derivative of the whole is: custom Functions, then ATen operations, in that mode
-and in the modes of first order through which an error enters a second derivative.
+and in the modes of lower order through which an error enters it.
 """
 
 from __future__ import annotations
@@ -17,11 +17,10 @@ from ..result import ATEN, CUSTOM, NESTED, OPERATOR, Culprit
 from .comparing import Found, compare_forward_modes, compare_reverse
 from .culprits import place
 from .localising import WEIGHTS, suspects, weighted
+from .modes import lower, per_output
 from .precisions import HALF
 from .rows import Rows
 from .subject import Subject
-
-FIRST_ORDER = {"RR": ("R",), "FR": ("R", "F"), "RF": ("F", "R"), "FF": ("F",)}
 
 
 def wrong_alone(subject: Subject, found: Found, mode: str) -> Culprit | None:
@@ -32,11 +31,11 @@ def wrong_alone(subject: Subject, found: Found, mode: str) -> Culprit | None:
     if found.recording is None or found.seen is None:
         return None
     applied = _applied(subject)
-    for asked in (mode, *FIRST_ORDER.get(mode, ())):
+    for asked in (mode, *lower(mode)):
         for function in applied:
             row = _mismatch(function, asked, subject.seed)
             if row is not None:
-                inner = _wrong_inside(function, subject.seed) if asked in ("RR", "FR") else None
+                inner = _wrong_inside(function, asked, subject.seed)
                 return inner or _culprit_of(function, row, asked, subject.seed)
         culprit = _call_alone(subject, found, asked, None)
         if culprit is not None:
@@ -81,11 +80,12 @@ def _mismatch(applied: Applied, mode: str, seed: int) -> dict[str, Any] | None:
     return _worst(wrong) if wrong else None
 
 
-def _wrong_inside(applied: Applied, seed: int) -> Culprit | None:
-    """A custom Function that the backward of another one applies, whose own backward is wrong: what makes the second
-    derivative wrong where the first is right.
+def _wrong_inside(applied: Applied, mode: str, seed: int) -> Culprit | None:
+    """A custom Function that the backward of another one applies, and that is wrong on its own: what makes a higher
+    derivative wrong where the first is right. It may be as deep as `mode` has letters after an innermost R.
     """
-    if _mismatch(applied, "R", seed) is not None:
+    outer = mode[:-1]  # what is asked of the backward
+    if not outer or mode[-1] != "R" or _mismatch(applied, "R", seed) is not None:
         return None
     subject = _alone(applied, "R", seed)
     try:
@@ -97,14 +97,15 @@ def _wrong_inside(applied: Applied, seed: int) -> Culprit | None:
     except Exception:  # a Function that needs more than its arguments: it is named itself
         return None
     for inner in [f for f in found if f.active]:
-        row = _mismatch(inner, "R", seed)
-        if row is not None:
-            return _culprit_of(inner, row, "R", seed)
+        for asked in dict.fromkeys(("R", outer)):
+            row = _mismatch(inner, asked, seed)
+            if row is not None:
+                return _wrong_inside(inner, asked, seed) or _culprit_of(inner, row, asked, seed)
     return None
 
 
 def _alone(applied: Applied, mode: str, seed: int) -> Subject:
-    """A Function at its arguments as a subject, its results weighted at second order."""
+    """A Function at its arguments as a subject, its results weighted above order 1."""
     leaves = [applied.args[i].clone().requires_grad_() for i in applied.active]
     names = [f"argument {i}" for i in applied.active]
 
@@ -126,7 +127,7 @@ def _culprit_of(applied: Applied, row: dict[str, Any], mode: str, seed: int) -> 
         forward = _mismatch(applied, "R", seed) is None and _mismatch(applied, "F", seed) is not None
     where = applied.line_of("jvp") if forward else applied.line_of("backward") or applied.line_of("vjp")
     operation, kind = f"{name}.jvp" if forward else f"{name}Backward", CUSTOM
-    if mode == "FF" and _mismatch(applied, "F", seed) is None:
+    if len(mode) > 1 and per_output(mode) and _mismatch(applied, "F", seed) is None:
         operation, kind = f"{name}.jvp held constant", NESTED
     file, line = place(where or applied.where)
     return Culprit(operation, file, line, **_numbers(row), mode=mode, called=applied.where, kind=kind)

@@ -1,4 +1,4 @@
-"""What rules cannot say, limits do: entries where 0 · ∞ leaves no number, and second derivatives of sums at kinks.
+"""What rules cannot say, limits do: entries where 0 · ∞ leaves no number, and higher derivatives of sums at kinks.
 
 √(x²) at 0 meets 0 · ∞, and its slopes from both sides are -1 and 1: NaN is a mismatch there, any number between them a
 legitimate choice. exp(-‖x‖²) at 0 meets the norm's kink, and has the second derivative -2 all the same: 0, the
@@ -17,6 +17,7 @@ from ...reference_engine.program import Program, Variable
 from ...reference_engine.rounding import UNIT_ROUNDOFF
 from ..arbitration.limits import Evaluation, evaluated, limits
 from .judging import THRESHOLD, Judgement, Question, rounding_of
+from .modes import per_output
 from .one_sided import WRONG_SUM
 
 Array = np.ndarray[Any, Any]
@@ -33,21 +34,21 @@ def hold_against_limits(
     program: Program,
     inputs: Sequence[Any],
     c: Sequence[Array],
-    t: Sequence[Array],
-    s: Sequence[Array],
+    directions: Sequence[Sequence[Array]],
     mode: str,
     known: Mapping[Variable, Any] | None = None,
 ) -> None:
-    """Decide what is `indeterminate`, and hold answers of order 2 at kinks against the second derivative of the whole.
+    """Decide what is `indeterminate`, and hold answers above order 1 at kinks against the derivative of the whole.
 
-    program: the function, at float64 `inputs`; c, t, s: cotangents and directions; known: recorded numbers.
+    program: the function, at float64 `inputs`; c: cotangents; directions: t, s, r as far as the mode takes them; known:
+    recorded numbers.
     """
-    if question.dtype != "float64" or mode not in ("R", "F", "RR", "FR", "RF", "FF"):
+    if question.dtype != "float64":
         return
-    of_outputs = mode in ("F", "FF")
+    of_outputs = per_output(mode)
     open_ones = [k for k, j in enumerate(judgements) if j.verdict == "indeterminate"]
     order = len(mode)
-    composed = order == 2 and all(j.verdict in ("agree", "convention") for j in judgements)
+    composed = order > 1 and all(j.verdict in ("agree", "convention") for j in judgements)
     composed = composed and meets_kink(question.plan, question.given)
     if not open_ones and not composed:
         return
@@ -55,11 +56,10 @@ def hold_against_limits(
     if evaluation is None:
         return
     if composed:
-        directions = [t, s]
-        _hold_sums(judgements, question, evaluation, directions, of_outputs)
+        _hold_sums(judgements, question, evaluation, directions[:order], of_outputs)
         return
     exact = [np.asarray(y) for y in question.plan.run(question.given)]
-    ends = limits(evaluation, [t, s][:order]) if of_outputs else []
+    ends = limits(evaluation, directions[:order]) if of_outputs else []
     for k in open_ones:
         answer, y = np.asarray(question.answers[k]), exact[k]
         with np.errstate(all="ignore"):
@@ -73,7 +73,7 @@ def hold_against_limits(
             else:
                 unit = [np.zeros(np.shape(x)) for x in inputs]
                 unit[k][at] = 1.0
-                ((low, high),) = limits(evaluation, [unit] if order == 1 else [t, unit])
+                ((low, high),) = limits(evaluation, [*directions[: order - 1], unit])
                 pairs.append((at, float(low), float(high)))
         _settle(judgements[k], answer, pairs)
 
@@ -118,9 +118,9 @@ def _hold_sums(
     directions: Sequence[Sequence[Array]],
     of_outputs: bool,
 ) -> None:
-    """Turn legitimate answers into mismatches where the second derivative along both directions exists and is another.
+    """Turn legitimate answers into mismatches where the derivative along all directions exists and is another.
 
-    Of an answer for each input, its scalar product with the second direction is looked at.
+    Of an answer for each input, its scalar product with the last direction is looked at.
     """
     ends = limits(evaluation, directions)
     spreads = rounding_of(question)
@@ -128,16 +128,16 @@ def _hold_sums(
         for j, a, (low, high), moved in zip(judgements, question.answers, ends, spreads, strict=True):
             _contradict(j, np.asarray(a), low, high, np.asarray(moved))
         return
-    t, s = directions
+    *others, last = directions
     answers = [np.asarray(a) for a in question.answers]
     for k, (j, a, moved) in enumerate(zip(judgements, answers, spreads, strict=True)):
         if len(answers) > 1:
-            alone = [x if i == k else np.zeros_like(x) for i, x in enumerate(s)]
-            ((low, high),) = limits(evaluation, [t, alone])
+            alone = [x if i == k else np.zeros_like(x) for i, x in enumerate(last)]
+            ((low, high),) = limits(evaluation, [*others, alone])
         else:
             ((low, high),) = ends
-        along = np.asarray(np.sum(a * s[k]))
-        _contradict(j, along, low, high, np.asarray(np.sum(np.abs(s[k]) * moved)))
+        along = np.asarray(np.sum(a * last[k]))
+        _contradict(j, along, low, high, np.asarray(np.sum(np.abs(last[k]) * moved)))
 
 
 def _contradict(j: Judgement, a: Array, low: Array, high: Array, moved: Array) -> None:

@@ -31,7 +31,7 @@ from .culprits import culprit_of, place, rows_of_forms, rows_of_hooks, where_nan
 from .judging import REAL_PART, Judgement, Question, judge, worst
 from .local import LocalVerdict, judge_node, judge_values
 from .looking_again import look_again
-from .modes import ask_torch, direction, reference
+from .modes import DIRECTIONS, ask_torch, direction, per_output, reference
 from .one_sided import hold_against_one_sided
 from .plans import started
 from .precisions import kept
@@ -168,7 +168,7 @@ def _globally(
         t = _Drawn([recording.variables[v].value.shape for v in used], subject.seed)
         count = len(used)
         hold_against_one_sided(judged, question, program, inputs[:count], inputs[count:], t, "R", seen.values)
-        hold_against_limits(judged, question, program, inputs[:count], inputs[count:], t, t, "R", seen.values)
+        hold_against_limits(judged, question, program, inputs[:count], inputs[count:], [t], "R", seen.values)
     judgements = dict(zip(used, judged, strict=True))
     open_nodes = [f"{v.operation} ({v.where})" for v, _ in local if v.judgement.verdict == "indeterminate"]
     gone = dict(zip(used, missing, strict=True))
@@ -297,15 +297,15 @@ def compare_forward_modes(subject: Subject, rows: Rows, mode: str) -> Found:
 
     c = draw([recording.torch_outputs[i] for i in wanted])
     relied = [name for followed in seen.followed.values() for name in followed]
-    t, s = ([within(d, x, relied) for d, x in zip(draw(leaves), leaves, strict=True)] for _ in "ts")
+    along = [[within(d, x, relied) for d, x in zip(draw(leaves), leaves, strict=True)] for _ in DIRECTIONS]
     used = [i for i, v in enumerate(wrt) if v >= 0 and v not in wrt[:i]]
     asked_otherwise = ""
     try:
         with random_state(), untouched(subject.module), replaying(recording.drawn):
-            answers = ask_torch(flat, [x.detach() for x in leaves], c, t, s, mode)
+            answers = ask_torch(flat, [x.detach() for x in leaves], c, along, mode)
     except Exception as error:  # PyTorch raised where the witness has an answer: a row, not a crash
         told = TheirsRaised(error).text
-        by_duals = _by_duals(subject, flat, recording.drawn, c, t, mode)
+        by_duals = _by_duals(subject, flat, recording.drawn, c, along, mode)
         if by_duals is None:
             rows.add(**common, verdict="raised", message=told, seconds=time.perf_counter() - start)
             return found
@@ -322,37 +322,38 @@ def compare_forward_modes(subject: Subject, rows: Rows, mode: str) -> Found:
         rows.add(**common, verdict="unsupported", message=text + "; compare it in mode R, or in eval mode")
         return found
     program = seen.program([wrt[i] for i in used], [recording.outputs[i] for i in wanted])
-    numbers = [[to_numpy(tensors[i]) for i in used] for tensors in (leaves, t, s)]
+    x, *directions = ([to_numpy(tensors[i]) for i in used] for tensors in (leaves, *along))
     try:
-        question = reference(program, numbers[0], [to_numpy(g) for g in c], numbers[1], numbers[2], mode)
+        question = reference(program, x, [to_numpy(g) for g in c], directions, mode)
     except EngineError as error:
         rows.add(**common, verdict="unsupported", message=str(error))
         found.unsupported[mode] = str(error)
         return found
-    if mode in ("F", "FF"):
+    if per_output(mode):
         names = [f"output {i}" for i in wanted]
         question.answers = [
             np.zeros(to_numpy(g).shape) if a is None else to_numpy(a) for a, g in zip(answers, c, strict=True)
         ]
     else:
         names = [subject.names[i] for i in used]
-        got = [(answers[i], leaves[i]) for i in used]
-        question.answers = [np.zeros(to_numpy(x).shape) if a is None else to_numpy(a) for a, x in got]
+        question.answers = [
+            np.zeros(y.shape) if answers[i] is None else to_numpy(answers[i]) for i, y in zip(used, x, strict=True)
+        ]
     question.dtype = works_in(subject, recording, seen, mode)
-    question.input_is_nan = any(np.isnan(x).any() for x in numbers[0])
+    question.input_is_nan = any(np.isnan(a).any() for a in x)
     question.outside_domain = any(np.isnan(recording.variables[recording.outputs[i]].value).any() for i in wanted)
     judged = judge(question)
     if not relied:
-        hold_against_one_sided(judged, question, program, numbers[0], [], numbers[1], mode, seen.values)
+        hold_against_one_sided(judged, question, program, x, [], directions[0], mode, seen.values)
         cotangents_of = [to_numpy(g) for g in c]
-        hold_against_limits(judged, question, program, numbers[0], cotangents_of, *numbers[1:], mode, seen.values)
-    asked = [recording.torch_outputs[i] for i in wanted] if mode in ("F", "FF") else [leaves[i] for i in used]
-    nothing = mode == "RR" and all(a is None for a in answers)
-    for name, j, x in zip(names, judged, asked, strict=True):
+        hold_against_limits(judged, question, program, x, cotangents_of, directions, mode, seen.values)
+    asked = [recording.torch_outputs[i] for i in wanted] if per_output(mode) else [leaves[i] for i in used]
+    nothing = order > 1 and not mode.strip("R") and all(a is None for a in answers)
+    for name, j, like in zip(names, judged, asked, strict=True):
         follow(j, relied)
         if nothing and j.verdict == "mismatch":
             j.note = NO_GRAPH
-        if x.is_complex():
+        if like.is_complex():
             name_part(j)
         j.note = "; ".join(note for note in (j.note, asked_otherwise) if note)
         rows.judged(j, **common, wrt=name, seconds=time.perf_counter() - start)
@@ -388,20 +389,20 @@ def _by_duals(
     flat: Callable[..., tuple[torch.Tensor, ...]],
     drawn: Draws,
     c: Sequence[torch.Tensor],
-    t: Sequence[torch.Tensor],
+    along: Sequence[Sequence[torch.Tensor]],
     mode: str,
 ) -> list[torch.Tensor | None] | None:
     """The answer by dual numbers on the tape, for a user's callable that torch.func refuses to transform (a write into
-    a tensor it closes over, a custom Function in the older form); None where PyTorch has none either, as for FF.
+    a tensor it closes over, a custom Function in the older form); None where PyTorch has none either, as for two F.
     """
     from ..runners.asking import holding
     from ..runners.derivatives import by_tape
 
-    if not subject.thorough or mode not in ("F", "FR", "RF"):
+    if not subject.thorough or mode.count("F") != 1:
         return None
     try:
         with random_state(), untouched(subject.module), replaying(drawn):
             fn = partial(flat, run=lambda subject, tensors: subject.call(*tensors[: len(subject.inputs)]))
-            return by_tape(fn, subject.leaves, holding(subject), tuple(c), tuple(t), mode)[0]
+            return by_tape(fn, subject.leaves, holding(subject), tuple(c), [tuple(d) for d in along], mode)[0]
     except Exception:  # both ways refuse: the first exception is shown
         return None

@@ -1,7 +1,7 @@
 """Why a generated program differs from torch: the single operations that are at fault.
 
 Asked in this order, each only where the one before has no answer: every equation alone in the same mode; every equation
-alone at a lower order, through which an error of a first derivative enters a second; every equation along a direction
+alone at a lower order, through which an error enters a higher derivative; every equation along a direction
 of zeros, where torch multiplies 0 by an infinite slope; every equation in reverse and in forward mode, which choose
 differently at a tie.
 """
@@ -28,19 +28,11 @@ from ..generation.drawn import Case
 from ..generation.emit import compiled, emit
 from .comparing import record
 from .localising import WEIGHTS, suspects
+from .modes import lower, named, per_output, steps
 from .one_sided import EXACT
 
 ZERO_TIMES_INFINITY = "zero times infinity"
 UNLIKE_CHOICES = "forward and reverse choose differently"
-# The orders at which an error can enter a derivative asked in a mode; "" is the value.
-LOWER = {
-    "R": ("",),
-    "F": ("",),
-    "RR": ("R", ""),
-    "FR": ("R", "F", ""),
-    "RF": ("F", "R", ""),
-    "FF": ("F", ""),
-}
 
 
 @dataclass
@@ -68,11 +60,11 @@ def explanations(case: Case, mode: str, dtype: str, seed: int, only_nan: bool) -
     only_nan: whether torch's wrong numbers are all NaN or infinite, so that 0 times infinity can be the reason.
     """
     alone = single_equations(in_precision(case, dtype))
-    for asked in (mode, *LOWER[mode]):
+    for asked in (mode, *lower(mode), ""):
         found: dict[str, Explanation] = {}
         for number, single in enumerate(alone):
             located = differs_alone(single, asked, dtype, seed + number)
-            for weight in WEIGHTS if len(asked) == 2 and "R" in asked else ():
+            for weight in WEIGHTS if len(asked) > 1 and "R" in asked else ():
                 located = located or _differs_weighted(single, asked, dtype, seed + number, weight)
             if located is not None:
                 for op, culprit in _named(located, seed):
@@ -81,7 +73,7 @@ def explanations(case: Case, mode: str, dtype: str, seed: int, only_nan: bool) -
                     found.setdefault(op, Explanation(op, culprit, asked, located.case, note, "", *numbers))
         if found:
             return list(found.values())
-    for asked in (mode, *LOWER[mode]) if only_nan else ():
+    for asked in (mode, *lower(mode), "") if only_nan else ():
         along = list(_zero_times_infinity(case, alone, asked, dtype, seed)) if asked else []
         if along:
             return along
@@ -104,7 +96,8 @@ def _unlike_choices(alone: list[Case], mode: str, dtype: str, seed: int) -> Iter
             back, forth = (answers_of(fn, single.inputs, d, asked, dtype, shapes[asked]) for asked in "RF")
         except (RuntimeError, NotImplementedError):  # torch cannot be asked for this equation in this mode
             continue
-        sides = [[g * t for g, t in zip(back, d.t, strict=True)], [c * y for c, y in zip(d.c, forth, strict=True)]]
+        pairs = (back, d.along[0]), (d.c, forth)
+        sides = [[a * b for a, b in zip(*pair, strict=True)] for pair in pairs]
         left, right = (sum(float(np.sum(x)) for x in side) for side in sides)
         size = sum(float(np.sum(np.abs(x))) for side in sides for x in side)
         if abs(left - right) > EXACT * size:
@@ -116,7 +109,7 @@ def _unlike_choices(alone: list[Case], mode: str, dtype: str, seed: int) -> Iter
 def _differs_weighted(single: Case, mode: str, dtype: str, seed: int, weight: float) -> Located | None:
     """Whether an equation differs once its results are multiplied by equal weights that are differentiated too.
 
-    At second order the derivative in the weights is Df[t], by the rule that differentiates the cotangent: in a program
+    Above order 1 the derivative in the weights is Df[t], by the rule that differentiates the cotangent: in a program
     other operations ask for it, and the equation alone does not.
     """
     program = single.program
@@ -163,7 +156,7 @@ def _zero_times_infinity(case: Case, alone: list[Case], mode: str, dtype: str, s
         op = torch_function(last)
         if op in taken:
             continue
-        shapes = [v.shape for v in (single.program.outputs if mode in ("F", "FF") else single.program.inputs)]
+        shapes = [v.shape for v in (single.program.outputs if per_output(mode) else single.program.inputs)]
         fn = compiled(emit(single.program, always_tuple=True))
         for d in _with_zeros(single.program, mode, seed + number):
             try:
@@ -180,10 +173,8 @@ def _zero_times_infinity(case: Case, alone: list[Case], mode: str, dtype: str, s
 def _with_zeros(program: Program, mode: str, seed: int) -> Iterator[Directions]:
     """Random directions with one of those that `mode` uses set to zeros."""
     d = random_directions(program, seed)
-    c, t = [np.zeros_like(x) for x in d.c], [np.zeros_like(x) for x in d.t]
-    if "R" in mode:
-        yield Directions(c, d.t, d.s)
-    if mode != "R":
-        yield Directions(d.c, t, d.s)
-    if mode == "FF":
-        yield Directions(d.c, d.t, t)
+    given = named(d.c, d.along)
+    for name in sorted({name for _, name in steps(mode)}):
+        zeros = [np.zeros_like(x) for x in given[name]]
+        c, *along = (zeros if name == other else given[other] for other in given)
+        yield Directions(c, along)

@@ -74,7 +74,7 @@ def judge_node(seen: Witnessed, node: Node, seed: int = 0) -> Iterator[LocalVerd
     judgements = judge(question)
     if not names and all((np.isfinite(g) & (g != 0.0)).all() for g in cotangents):  # 0 · inf is judged end to end
         t = [np.zeros(np.shape(x)) for x in values]
-        hold_against_limits(judgements, question, program, values, cotangents, t, t, "R", seen.values)
+        hold_against_limits(judgements, question, program, values, cotangents, [t], "R", seen.values)
     for i, judgement in enumerate(judgements):
         edge = next(e for e, v in node.inputs if v == inputs[i])
         follow(judgement, names)

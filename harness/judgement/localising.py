@@ -63,7 +63,7 @@ WEIGHTS = (1.0, 0.0)
 def weighted(subject: Subject, weight: float = 1.0) -> Subject:
     """The subject with each of its results multiplied by equal weights that are differentiated too.
 
-    At second order the derivative in the weights is Df[t], by the rule that differentiates the cotangent: elsewhere a
+    Above order 1 the derivative in the weights is Df[t], by the rule that differentiates the cotangent: elsewhere a
     cotangent depends on the inputs, in an operation alone it does not. Raises what the callable raises.
     """
     with random_state(), torch.no_grad():

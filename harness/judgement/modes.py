@@ -1,13 +1,16 @@
 """Mode strings: how PyTorch is asked for a derivative, outermost first, and the one reference that each answer meets.
 
-R reverse, F forward. With L(x) = Σ Re⟨c, f(x)⟩ and directions t, s: R is ∇L, F is Df[t], RR, FR and RF are ∇²L t, FF is
-D²f[t, s]. Of a complex number z = x + iy the witness differentiates the pair (x, y), with the scalar product Re⟨g, t⟩.
+R reverse, F forward. With L(x) = Σ Re⟨c, f(x)⟩ and directions t, s, r, a string of n letters asks for Dⁿf[t, s, r]
+where all are F, one tensor per output, and for ∇ⁿL[t, s] else, one tensor per input. So R is ∇L, F is Df[t], RR, FR
+and RF are ∇²L t, and all of order 3 but FFF are ∇³L[t, s]. Of a complex z = x + iy the witness differentiates the pair
+(x, y), with the scalar product Re⟨g, t⟩.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import product
+from typing import Any, TypeVar
 
 import torch
 
@@ -20,8 +23,14 @@ from ..recorder.copies import apart
 from .judging import Question
 from .plans import started
 
-MODES = ("R", "F", "RR", "FR", "RF", "FF")
-Flat = Callable[..., tuple[torch.Tensor, ...]]
+ORDERS = (1, 2, 3)
+MODES = ("R", "F", "RR", "FR", "RF", "FF", *("".join(letters) for letters in product("RF", repeat=3)))
+UNASKED = tuple(mode for mode in MODES if len(mode) < 3)  # what a campaign asks for that is not told otherwise
+DIRECTIONS = "tsr"
+Tensors = tuple[torch.Tensor, ...]
+Flat = Callable[..., Tensors]
+Answers = list[torch.Tensor | None]
+T = TypeVar("T")
 
 
 def accepted_mode(mode: str) -> str:
@@ -34,50 +43,92 @@ def accepted_mode(mode: str) -> str:
     return mode
 
 
+def per_output(mode: str) -> bool:
+    """Whether a mode has one answer per output, not per input."""
+    return "R" not in mode
+
+
+def lower(mode: str) -> tuple[str, ...]:
+    """The modes of lower order, highest first and innermost first, through which an error enters a derivative asked in
+    `mode`: its parts in a row, as R and F are of FR.
+    """
+    n = len(mode)
+    return tuple(dict.fromkeys(mode[i : i + k] for k in range(n - 1, 0, -1) for i in range(n - k, -1, -1)))
+
+
+def steps(mode: str) -> Iterator[tuple[str, str]]:
+    """Each letter from the innermost on, and the name of what it takes: c the first R, any other the next of t, s, r.
+
+    RFR: the gradient of L = Σ Re⟨c, f⟩, its derivative along t, and the gradient of that in the direction s.
+    """
+    directions, reversed_before = iter(DIRECTIONS), False
+    for letter in reversed(mode):
+        yield letter, next(directions) if letter == "F" or reversed_before else "c"
+        reversed_before = reversed_before or letter == "R"
+
+
+def named(c: T, directions: Sequence[T]) -> Mapping[str, T]:
+    """Cotangents and directions by the names that `steps` gives them."""
+    return dict(zip("c" + DIRECTIONS, (c, *directions), strict=False))
+
+
 def ask_torch(
     fn: Flat,
     x: Sequence[torch.Tensor],
     c: Sequence[torch.Tensor],
-    t: Sequence[torch.Tensor],
-    s: Sequence[torch.Tensor],
+    directions: Sequence[Sequence[torch.Tensor]],
     mode: str,
-) -> list[torch.Tensor | None]:
-    """PyTorch's answer in `mode`: one tensor per input (R, RR, FR, RF) or per output (F, FF).
+) -> Answers:
+    """PyTorch's answer in `mode`: by the tape where all is reverse, else by torch.func.
 
-    fn: maps tensors to a tuple of floating tensors. c: cotangents, one per output; t, s: directions, one per input.
-    Raises what PyTorch raises.
+    fn: maps tensors to a tuple of floating tensors. c: cotangents, one per output; directions: t, s, r as far as the
+    mode takes them, each one tensor per input. Raises what PyTorch raises.
     """
     # copies: a write in place changes the tangent of what it writes into as well
-    primals, directions, seconds = (tuple(apart(p) for p in tensors) for tensors in (x, t, s))
+    given = named(tuple(c), [tuple(apart(d) for d in tensors) for tensors in directions])
+    if "F" in mode:
+        return list(nested(fn, given, mode)(*(apart(p) for p in x)))
+    leaves = [apart(p).requires_grad_() for p in x]
+    answers: Sequence[torch.Tensor | None] = fn(*leaves)
+    for order, (_, name) in enumerate(steps(mode), 1):
+        answers = gradient(answers, given[name], leaves, order < len(mode))
+    return list(answers)
 
-    def scalar(*a: torch.Tensor) -> torch.Tensor:
-        return _pair(fn(*a), c)
 
-    def gradient(*a: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        return torch.func.grad(scalar, argnums=tuple(range(len(a))))(*a)
+def nested(fn: Flat, given: Mapping[str, Tensors], mode: str) -> Flat:
+    """The derivative of `fn` by torch.func.grad and torch.func.jvp, nested as `mode` says, as a function."""
+    for letter, name in steps(mode):
+        fn = (_reversed if letter == "R" else _forwarded)(fn, given[name])
+    return fn
 
-    def tangent(*a: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        return torch.func.jvp(fn, a, directions)[1]
 
-    if mode == "F":
-        return list(tangent(*primals))
-    if mode == "FF":
-        return list(torch.func.jvp(tangent, primals, seconds)[1])
-    if mode == "FR":
-        return list(torch.func.jvp(gradient, primals, directions)[1])
-    if mode == "RF":
-        return list(torch.func.grad(lambda *a: _pair(tangent(*a), c), argnums=tuple(range(len(x))))(*primals))
-    leaves = [_leaf(p) for p in primals]
-    value = scalar(*leaves)
-    if not value.requires_grad:
+def _reversed(fn: Flat, weights: Tensors) -> Flat:
+    return lambda *x: torch.func.grad(lambda *a: scalar_of(fn(*a), weights), argnums=tuple(range(len(x))))(*x)
+
+
+def _forwarded(fn: Flat, along: Tensors) -> Flat:
+    return lambda *x: torch.func.jvp(fn, x, along)[1]
+
+
+def scalar_of(outputs: Sequence[torch.Tensor], weights: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Σ Re⟨weight, output⟩."""
+    products = [y * w.conj() if y.is_complex() else y * w for y, w in zip(outputs, weights, strict=True)]
+    first, *others = [torch.real(p).sum() if p.is_complex() else p.sum() for p in products]
+    return sum(others, first)
+
+
+def gradient(
+    outputs: Sequence[torch.Tensor | None],
+    c: Sequence[torch.Tensor],
+    leaves: Sequence[torch.Tensor],
+    graph: bool,
+) -> Answers:
+    """Σ cᵀ ∂outputs/∂leaves by the tape; None where PyTorch has none. graph: to be differentiated again."""
+    pairs = [(y, w) for y, w in zip(outputs, c, strict=True) if y is not None and y.requires_grad]
+    if not pairs:
         return [None] * len(leaves)
-    first = torch.autograd.grad(value, leaves, create_graph=mode == "RR", allow_unused=True)
-    if mode == "R":
-        return list(first)
-    used = [(g, v) for g, v in zip(first, directions, strict=True) if g is not None and g.requires_grad]
-    if not used:
-        return [None] * len(leaves)
-    return list(torch.autograd.grad(_pair([g for g, _ in used], [v for _, v in used]), leaves, allow_unused=True))
+    ys, ws = zip(*pairs, strict=True)
+    return list(torch.autograd.grad(ys, list(leaves), ws, create_graph=graph, allow_unused=True))
 
 
 def direction(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
@@ -89,46 +140,28 @@ def direction(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     return drawn.to(x.device, x.dtype)
 
 
-def _leaf(p: torch.Tensor) -> torch.Tensor:
-    return apart(p).requires_grad_()
-
-
-def _pair(outputs: Sequence[torch.Tensor], weights: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Σ Re⟨output, weight⟩."""
-    total = outputs[0].new_zeros((), dtype=outputs[0].dtype.to_real())
-    for y, w in zip(outputs, weights, strict=True):
-        total = total + (torch.real(y * w.conj()) if y.is_complex() else y * w).sum()
-    return total
-
-
 def reference(
-    program: Program, x: Sequence[Any], c: Sequence[Any], t: Sequence[Any], s: Sequence[Any], mode: str
+    program: Program, x: Sequence[Any], c: Sequence[Any], directions: Sequence[Sequence[Any]], mode: str
 ) -> Question:
     """The witness's side of the same question: a Question whose answers are still to be filled in.
 
     program: inputs x, one output per cotangent. All values are float64 arrays.
     """
-    wrt = list(range(len(x)))
+    wrt, given = list(range(len(x))), named(list(c), [list(d) for d in directions])
 
-    def derive(p: Program, mode: str, lossy: bool = False) -> Program:
-        derived = p
-        for letter in reversed(mode):
-            inner = derived if derived is p else simplify(derived)
-            derived = (reverse if letter == "R" else forward)(inner, wrt, lossy=lossy)
-        return derived
+    def side(mode: str, lossy: bool) -> Any:
+        def derive(p: Program) -> Program:
+            derived = p
+            for letter in reversed(mode):
+                inner = derived if derived is p else simplify(derived)
+                derived = (reverse if letter == "R" else forward)(inner, wrt, lossy=lossy)
+            return derived
+
+        taken = [a for _, name in steps(mode) for a in given[name]]
+        return started(program, f"{mode} {len(x)}{' lossy' if lossy else ''}", derive, [*x, *taken])
 
     # Equal quantities of two nestings are rounded differently (k (t - s) is not k t - k s): the rules that lose digits
     # are nested as PyTorch was asked to nest its own, the exact ones always alike.
-    inputs = {"R": [*x, *c], "F": [*x, *t], "FF": [*x, *t, *s]}.get(mode, [*x, *c, *t])
-    kind = mode if mode in ("R", "F", "FF") else "FR"
-    plan, given = started(program, f"{kind} {len(x)}", lambda p: derive(p, kind), inputs)
-    nested = [*x, *t, *c] if mode == "RF" else inputs
-    return Question(
-        plan,
-        given,
-        [],
-        "float64",
-        lambda: started(program, f"{mode} {len(x)} lossy", lambda p: derive(p, mode, True), nested),
-        nested=len(mode) > 1,
-        scales=range(len(x), len(inputs)),
-    )
+    alike = mode if per_output(mode) or len(mode) == 1 else "F" + "R" * (len(mode) - 1)
+    plan, values = side(alike, False)
+    return Question(plan, values, [], "float64", lambda: side(mode, True), nested=len(mode) > 1)

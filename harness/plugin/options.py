@@ -16,7 +16,7 @@ from ..targets import split_target
 # The names that `check` takes, a second time, so that they are accepted without loading torch; it is loaded to refuse
 # any other one. A test holds them equal.
 QUICK = {
-    "modes": ("R", "F", "RR", "FR", "RF", "FF"),
+    "modes": ("R", "F", "RR", "FR", "RF", "FF", "RRR", "RRF", "RFR", "RFF", "FRR", "FRF", "FFR", "FFF"),
     "runners": (
         "autograd", "func", "vmap", "compile", "compile_grad", "compile_jvp", "compile_vmap_grad", "checkpoint",
         "checkpoint_reentrant", "save_on_cpu", "create_graph",

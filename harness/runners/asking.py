@@ -23,18 +23,17 @@ def ask(
     runner: str,
     subject: Subject,
     c: Tensors,
-    t: Tensors,
-    s: Tensors,
+    directions: Sequence[Tensors],
     mode: str,
     between: Callable[[], None],
 ) -> tuple[Answers, Tensors | None]:
-    """One answer per leaf of the subject, or per output in modes F and FF; the outputs are None where only derivatives
+    """One answer per leaf of the subject, or per output where all is F; the outputs are None where only derivatives
     come out. Raises what PyTorch raises, and NotExpressible.
 
     between: called between a forward pass and its backward pass, where the runner has the two apart.
     """
     with apart() if runner in COMPILED else nullcontext():
-        return _ASK[runner](subject, c, t, s, mode, between)
+        return _ASK[runner](subject, c, directions, mode, between)
 
 
 def _plainly(subject: Subject) -> Tensors:
@@ -42,7 +41,7 @@ def _plainly(subject: Subject) -> Tensors:
 
 
 def _func(
-    subject: Subject, c: Tensors, t: Tensors, s: Tensors, mode: str, between: Callable[[], None]
+    subject: Subject, c: Tensors, directions: Sequence[Tensors], mode: str, between: Callable[[], None]
 ) -> tuple[Answers, Tensors | None]:
     del between
     fn, last = functional(subject), []
@@ -52,7 +51,7 @@ def _func(
         last[:] = [outputs]
         return outputs
 
-    answers = by_transforms(noted, _plainly(subject), c, t, s, mode)
+    answers = by_transforms(noted, _plainly(subject), c, directions, mode)
     return list(answers), tuple(_unwrapped(y) for y in last[0])
 
 
@@ -65,36 +64,37 @@ def _unwrapped(t: torch.Tensor) -> torch.Tensor:
 
 
 def _compiled_derivative(
-    subject: Subject, c: Tensors, t: Tensors, s: Tensors, mode: str, between: Callable[[], None]
+    subject: Subject, c: Tensors, directions: Sequence[Tensors], mode: str, between: Callable[[], None]
 ) -> tuple[Answers, None]:
     del between
     fn = functional(subject)
-    derivative = Compiled(lambda x, c, t, s: by_transforms(fn, x, c, t, s, mode))
-    return list(derivative(_plainly(subject), c, t, s)), None
+    derivative = Compiled(lambda x, c, directions: by_transforms(fn, x, c, directions, mode))
+    return list(derivative(_plainly(subject), c, tuple(directions)[: len(mode)])), None
 
 
 def _taped(wrapped: Callable[[Calling], Callable[..., Any]], create_graph: bool = False) -> Any:
     """A runner that changes how the callable runs and leaves the derivative to the tape."""
 
     def answer(
-        subject: Subject, c: Tensors, t: Tensors, s: Tensors, mode: str, between: Callable[[], None]
+        subject: Subject, c: Tensors, directions: Sequence[Tensors], mode: str, between: Callable[[], None]
     ) -> tuple[Answers, Tensors | None]:
         call = wrapped(calling_of(subject))
         count = len(subject.inputs)
-        if mode == "FF":
+        if mode.count("F") > 1:  # dual numbers do not nest
 
             def held(*tensors: torch.Tensor) -> Tensors:
                 with holding(subject)(tensors):
                     return flat_outputs(call(*tensors[:count]))
 
-            return list(by_transforms(held, _plainly(subject), c, t, s, mode)), None
+            return list(by_transforms(held, _plainly(subject), c, directions, mode)), None
 
         def fn(*tensors: torch.Tensor) -> Tensors:
             return flat_outputs(call(*tensors[:count]))
 
         begin = random_states()
+        options: Any = {"create_graph": create_graph, "between": between}
         try:
-            return by_tape(fn, subject.leaves, holding(subject), c, t, mode, create_graph=create_graph, between=between)
+            return by_tape(fn, subject.leaves, holding(subject), c, directions, mode, **options)
         except RuntimeError as error:
             if mode != "R" or REENTRANT not in str(error):
                 raise
@@ -143,9 +143,9 @@ def _saved_on_cpu(calling: Calling) -> Callable[..., Any]:
 
 
 def _reentrant(
-    subject: Subject, c: Tensors, t: Tensors, s: Tensors, mode: str, between: Callable[[], None]
+    subject: Subject, c: Tensors, directions: Sequence[Tensors], mode: str, between: Callable[[], None]
 ) -> tuple[Answers, Tensors]:
-    del t, s, mode
+    del directions, mode
     if not subject.inputs:
         raise NotExpressible("the reentrant checkpoint needs an input that requires grad, and no input does")
     calling, count = calling_of(subject), len(subject.inputs)

@@ -28,7 +28,7 @@ from ..judgement.comparing import (
 )
 from ..judgement.conventions import follow, within
 from ..judgement.judging import REAL_PART, Judgement, Question, judge, worst
-from ..judgement.modes import direction, reference
+from ..judgement.modes import DIRECTIONS, direction, per_output, reference
 from ..judgement.one_sided import hold_against_one_sided
 from ..judgement.plans import started
 from ..judgement.precisions import kept
@@ -73,8 +73,7 @@ class _Read:
     seen: Witnessed
     wrt: list[int]
     c: Tensors
-    t: Tensors
-    s: Tensors
+    directions: tuple[Tensors, ...]
 
     @property
     def outputs(self) -> list[int]:
@@ -166,11 +165,11 @@ def _compare(runner: str, subject: Subject, rows: Rows, mode: str) -> Found:
         with random_state(), untouched(subject.module), replaying(drawn):
             set_random_states(begin)
             if runner in PER_SAMPLE:
-                c, t, s = ([getattr(read, name) for read in reads] for name in "cts")
-                answers, outputs = ask_per_sample(runner, subject, c, t, s, mode)
+                along = list(zip(*(read.directions for read in reads), strict=True))
+                answers, outputs = ask_per_sample(runner, subject, [read.c for read in reads], along, mode)
             else:
                 read = reads[0]
-                whole, made = ask(runner, subject, read.c, read.t, read.s, mode, _backward_draws_anew(subject.seed))
+                whole, made = ask(runner, subject, read.c, read.directions, mode, _backward_draws_anew(subject.seed))
                 answers, outputs = [whole], None if made is None else [made]
     except Exception as error:
         told = refusal(error)
@@ -208,8 +207,8 @@ def _read(subject: Subject, mode: str, number: int) -> _Read:
     relied = [name for followed in seen.followed.values() for name in followed]
     generator = torch.Generator().manual_seed(subject.seed + 1 + number)
 
-    t, s = (tuple(within(direction(x, generator), x.detach(), relied) for x in subject.leaves) for _ in "ts")
-    return _Read(subject, recording, seen, wrt, c, t, s)
+    along = [tuple(within(direction(x, generator), x.detach(), relied) for x in subject.leaves) for _ in DIRECTIONS]
+    return _Read(subject, recording, seen, wrt, c, tuple(along))
 
 
 def _refused(read: _Read, mode: str) -> tuple[str, str] | None:
@@ -248,7 +247,7 @@ def _question(read: _Read, mode: str) -> tuple[Any, Question]:
     alone, since a runner computes the values in between anew.
     """
     program = read.seen.program([read.wrt[i] for i in read.used], read.outputs)
-    x, t, s = (_numbers(read, tensors) for tensors in (read.subject.leaves, read.t, read.s))
+    x, *directions = (_numbers(read, tensors) for tensors in (read.subject.leaves, *read.directions))
     c = [to_numpy(g) for g in read.c]
     if mode == "R":
         places, run = list(range(len(x))), kept(read.seen)
@@ -260,7 +259,7 @@ def _question(read: _Read, mode: str) -> tuple[Any, Question]:
         plan, given = side(False)
         question = Question(plan, given, [], _dtype(read), lambda: side(True))
     else:
-        question = reference(program, x, c, t, s, mode)
+        question = reference(program, x, c, directions, mode)
         question.dtype = works_in(read.subject, read.recording, read.seen, mode)
     question.seed = read.subject.seed
     question.input_is_nan = any(np.isnan(a).any() for a in x)
@@ -272,7 +271,7 @@ def _judge_one(read: _Read, answers: Answers, mode: str) -> list[tuple[str, Judg
     """The judgement of each answer of one run, by name."""
     program, question = _question(read, mode)
     leaves = read.subject.leaves
-    if mode in ("F", "FF"):
+    if per_output(mode):
         names = [f"output {i}" for i in range(len(read.c))]
         pairs = list(zip(answers, read.c, strict=True))
     else:
@@ -282,7 +281,7 @@ def _judge_one(read: _Read, answers: Answers, mode: str) -> list[tuple[str, Judg
     judged = judge(question)
     relied = [name for followed in read.seen.followed.values() for name in followed]
     if not relied:
-        x, t, c = _numbers(read, leaves), _numbers(read, read.t), [to_numpy(g) for g in read.c]
+        x, t, c = _numbers(read, leaves), _numbers(read, read.directions[0]), [to_numpy(g) for g in read.c]
         hold_against_one_sided(judged, question, program, x, c if mode == "R" else [], t, mode, read.seen.values)
     for j, (a, like) in zip(judged, pairs, strict=True):
         follow(j, relied)
@@ -302,8 +301,8 @@ def _drops_a_rule(read: _Read, judged: list[tuple[str, Judgement]], mode: str, b
     def eager(asked: str) -> list[tuple[str, Judgement]]:
         with random_state(), untouched(read.subject.module):
             set_random_states(begin)
-            by = "func" if asked == "FF" else PLAIN
-            return _judge_one(read, ask(by, read.subject, read.c, read.t, read.s, asked, lambda: None)[0], asked)
+            by = "func" if asked.count("F") > 1 else PLAIN
+            return _judge_one(read, ask(by, read.subject, read.c, read.directions, asked, lambda: None)[0], asked)
 
     if mode not in ("R", "F"):  # another rule shows in a first derivative; a second may be wrong for other reasons
         firsts = [j for letter in dict.fromkeys(mode) for _, j in eager(letter)]

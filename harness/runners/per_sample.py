@@ -40,13 +40,12 @@ def ask_per_sample(
     runner: str,
     subject: Subject,
     c: Sequence[Tensors],
-    t: Sequence[Tensors],
-    s: Sequence[Tensors],
+    directions: Sequence[Sequence[Tensors]],
     mode: str,
 ) -> tuple[list[Answers], list[Tensors] | None]:
     """The answers for every sample from one run over the batch, and for `vmap` in mode R the outputs of every sample.
 
-    c, t, s: one tuple of tensors per sample.
+    c, and each of the directions: one tuple of tensors per sample.
     """
     calling = calling_of(subject)
     batch = calling.batch
@@ -62,12 +61,12 @@ def ask_per_sample(
         fn, leaves = of(x, others)
         return fn(*leaves)
 
-    def one(x: torch.Tensor, others: Tensors, c: Tensors, t: Tensors, s: Tensors) -> Tensors:
-        return by_transforms(*of(x, others), c, t, s, mode)
+    def one(x: torch.Tensor, others: Tensors, c: Tensors, along: Sequence[Tensors]) -> Tensors:
+        return by_transforms(*of(x, others), c, along, mode)
 
-    mapped: Callable[..., Any] = torch.vmap(one, in_dims=(0, None, 0, 0, 0))
+    mapped: Callable[..., Any] = torch.vmap(one, in_dims=(0, None, 0, 0))
     others = tuple(p.detach() for p in subject.leaves[1 if first else 0 :])
-    given = (batch.detach(), others, *(_stacked(part) for part in (c, t, s)))
+    given = (batch.detach(), others, _stacked(c), tuple(_stacked(d) for d in directions[: len(mode)]))
     outputs = None
     if runner == "vmap":
         answers = mapped(*given)

@@ -71,10 +71,11 @@ def witness_value(proof: Proof) -> float:
     seen = witness(recording, list(recording.inputs))
     assert not seen.unsupported, seen.unsupported
     program = seen.program(list(recording.inputs), list(recording.outputs))
-    x, c, t, s = ([to_numpy(a) for a in group] for group in (leaves, *proof.directions()))
+    given, along = proof.directions()
+    x, c, *directions = ([to_numpy(a) for a in group] for group in (leaves, given, *along))
     if proof.mode == "":
         return proof.number(Plan(program).run(arguments_of(program, x))[proof.answer])
-    question = reference(program, x, c, t, s, proof.mode)
+    question = reference(program, x, c, directions, proof.mode)
     return proof.number(question.plan.run(question.given)[proof.answer])
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from gradwitness.harness import check
 from gradwitness.harness.evidence.matrix_modules import MADE, made, unexplained
-from gradwitness.harness.judgement.modes import MODES
+from gradwitness.harness.judgement.modes import UNASKED as MODES
 from gradwitness.harness.runners import RUNNERS
 from gradwitness.harness.runners.compiling import missing_compiler
 from gradwitness.harness.runners.expressible import COMPILED
@@ -22,7 +22,7 @@ ALONE = """
 import json, sys
 from gradwitness.harness import check
 from gradwitness.harness.evidence.matrix_modules import made, unexplained
-from gradwitness.harness.judgement.modes import MODES
+from gradwitness.harness.judgement.modes import UNASKED as MODES
 from gradwitness.harness.runners import RUNNERS
 compiled = [r for r in RUNNERS if r.startswith("compile")]
 module, x = made(sys.argv[1])
