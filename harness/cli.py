@@ -71,7 +71,7 @@ def _modes(modes: str | None, orders: str | None) -> tuple[str, ...]:
 
 @app.command()
 def run(
-    source: Annotated[str, typer.Option(help="generated, opinfo, referee or all")] = "all",
+    source: Annotated[str, typer.Option(help="generated, opinfo, variations, referee or all")] = "all",
     modes: Annotated[
         str | None, typer.Option(help="mode strings, outermost first, e.g. R,F,RR; default all of orders 1 and 2")
     ] = None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -17,6 +17,9 @@ from .campaigns.unfinished import Unfinished, name_of, plan_of
 from .errors import UsageError
 from .judgement.judging import ORDER
 from .targets import load_target
+
+if TYPE_CHECKING:
+    from .judgement.subject import Subject
 
 SHOWN = 40  # rows of a table that `diff` prints
 
@@ -232,9 +235,38 @@ def tell_difference(old: Path, new: Path, out: Path | None) -> int:
     return 1 if found.fails else 0
 
 
+def _of_op_db(data: dict[str, Any], path: Path) -> Subject:
+    """The sample of op_db that a case names, varied or as it is. Raises CaseError where this torch has none."""
+    from .campaigns import opinfo, varying
+    from .errors import CaseError
+
+    entry = next((e for e in opinfo.entries() if e.name == data.get("entry")), None)
+    if entry is None:
+        raise CaseError(
+            f"replay: {path} names the op_db entry {data.get('entry')!r}, which this torch does not have; "
+            f"accepted are its own entries. Use the torch the case was found with."
+        )
+    number = int(data["sample"])
+    seed = int(data["seed"]) - number
+    if data["kind"] == varying.SOURCE:
+        found = varying.again(entry, number, str(data.get("variation")), str(data.get("dtype")), seed)
+    else:
+        found = next((s for k, s in opinfo.subjects(entry, seed) if k == number), None)
+    if found is None:
+        raise CaseError(
+            f"replay: {path} asks for sample {number} of {entry.name}{_varied_by(data)}, which this torch does not "
+            f"have. Use the torch the case was found with."
+        )
+    return found
+
+
+def _varied_by(data: dict[str, Any]) -> str:
+    return f" under {data['variation']!r}" if "variation" in data else ""
+
+
 def replay_case(path: Path) -> int:
     """Run one case again. Returns 0 if it agrees or is a known issue, 1 if it differs and is not known."""
-    from .errors import CaseError, TheirsRaised
+    from .errors import TheirsRaised
     from .evidence.cases import call_from_json, read_case
     from .evidence.known import load, match
     from .judgement.comparing import compare_forward_modes, compare_reverse
@@ -253,26 +285,8 @@ def replay_case(path: Path) -> int:
             subject = call_from_json(data)
             names = [f"{data['operation']}.{data['overload']}"]
         else:
-            from .campaigns import opinfo
-
-            entry = next((e for e in opinfo.entries() if e.name == data.get("entry")), None)
-            if entry is None:
-                raise CaseError(
-                    f"replay: {path} names the op_db entry {data.get('entry')!r}, which this torch does not have; "
-                    f"accepted are its own entries. Use the torch the case was found with."
-                )
-            found = [
-                s
-                for k, s in opinfo.subjects(entry, int(data["seed"]) - int(data["sample"]))
-                if k == int(data["sample"])
-            ]
-            if not found:
-                raise CaseError(
-                    f"replay: {path} asks for sample {data['sample']} of {entry.name}, which this torch does not "
-                    f"have. Use the torch the case was found with."
-                )
-            subject = found[0]
-            names = [entry.name]
+            subject = _of_op_db(data, path)
+            names = [str(data["entry"])]
         try:
             (compare_reverse if mode == "R" else lambda s, r: compare_forward_modes(s, r, mode))(subject, rows)
         except TheirsRaised as error:

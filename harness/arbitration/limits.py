@@ -275,7 +275,9 @@ def one_sided(evaluation: Evaluation, directions: Sequence[Sequence[Array]], sig
 def _rounded(difference: Any, terms: Any) -> Any:
     """A difference of terms, 0 where it is what their last digits leave."""
     least = mp.mpf(10) ** (LOST - DIGITS)
-    return np.frompyfunc(lambda a, b: mp.mpf(0) if abs(a) <= least * b else a, 2, 1)(difference, terms)
+    return np.frompyfunc(lambda a, b: mp.mpf(0) if mp.isfinite(b) and abs(a) <= least * b else a, 2, 1)(
+        difference, terms
+    )
 
 
 def _limit(a: Any, b: Any, c: Any) -> float | str:

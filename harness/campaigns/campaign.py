@@ -24,7 +24,7 @@ from .units import BLOCK, run_unit, shrink_record
 from .work import Unit, UnitResult
 from .workers import in_workers
 
-SOURCES = ("generated", "opinfo", "referee", "all")
+SOURCES = ("generated", "opinfo", "variations", "referee", "all")
 UNIT_SECONDS = 240.0  # time limit of one unit; the slowest takes about 20 s
 SHRINK_SECONDS = 30.0  # time limit for cutting one finding down
 DEFAULT_CASES = 300
@@ -85,7 +85,7 @@ class Campaign:
 def units(options: Options) -> list[Unit]:
     """The work, in a fixed order that does not depend on the number of workers. Raises UsageError where it is none."""
     work: list[Unit] = []
-    if options.source in ("opinfo", "all"):
+    if options.source in ("opinfo", "variations", "all"):
         from .opinfo import entries
 
         names = [e.name for e in entries()]
@@ -95,8 +95,9 @@ def units(options: Options) -> list[Unit]:
                 f"run: --only {', '.join(unknown)}: not among the {len(names)} entries of op_db; accepted are names "
                 f"such as {names[0]} and {names[-1]}. Check the spelling."
             )
+        source = "variations" if options.source == "variations" else "opinfo"
         work += [
-            Unit("opinfo", n, options.modes, options.seed, samples=options.samples)
+            Unit(source, n, options.modes, options.seed, samples=options.samples)
             for n in names
             if not options.only or n in options.only
         ]

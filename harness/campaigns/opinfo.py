@@ -52,12 +52,16 @@ def subjects(entry: Entry, seed: int = 0, dtype: torch.dtype = torch.float64) ->
 
 def _subject(entry: Entry, sample: Any, seed: int) -> Subject:
     flat, tree = tree_flatten((sample.input, sample.args, dict(sample.kwargs)))
+    return subject_of(entry, flat, tree, sample.output_process_fn_grad, seed)
+
+
+def subject_of(entry: Entry, flat: list[Any], tree: Any, finish: Any, seed: int) -> Subject:
+    """The operation of an entry as a function of those of its flat arguments that ask for a gradient."""
     positions = [i for i, a in enumerate(flat) if isinstance(a, torch.Tensor) and a.requires_grad]
     leaves = []
     for i in positions:
         leaf = flat[i].detach().requires_grad_() if flat[i].layout != torch.strided else _leaf(flat[i])
         leaves.append(leaf)
-    finish = sample.output_process_fn_grad
     # PyTorch's own statement of which inputs the operation is defined on: symmetric, triangular, unmasked entries
     # alone.
 

@@ -15,7 +15,9 @@ from ..errors import TheirsRaised, UsageError
 from ..evidence.cases import call_to_json, elements
 from ..evidence.findings import FAILING, Candidate
 from ..evidence.scripts import script_of_call
+from ..judgement.by_limits import NAN_MADE
 from ..judgement.comparing import Found, Subject, compare_forward_modes, compare_reverse
+from ..judgement.explaining import ZERO_TIMES_INFINITY
 from ..judgement.localising import suspects
 from ..judgement.rows import Rows
 from ..recorder.recording import Recording
@@ -38,6 +40,10 @@ def run_unit(unit: Unit) -> UnitResult:
     result = UnitResult(unit)
     if unit.source == "opinfo":
         _opinfo(unit, result)
+    elif unit.source == "variations":
+        from .varying import run_varied
+
+        run_varied(unit, result)
     elif unit.source == "referee":
         from ..arbitration.ulp_table import DTYPES, measure
 
@@ -111,7 +117,8 @@ def _opinfo(unit: Unit, result: UnitResult) -> None:
                 coverage.leave_out(number, mode, text or declined.get(mode) or asked)
                 continue
             before = len(rows.rows)
-            reasons |= _compare(entry.name, number, subject, mode, rows, traced, result)
+            case = {"kind": "opinfo", "sample": number}
+            reasons |= compare_sample(entry.name, case, subject, mode, rows, traced, result)
             coverage.count(number, mode, rows.rows[before:], empty=size == 0)
         result.rows += rows.rows
     result.coverage.append(
@@ -132,7 +139,8 @@ def _undeclared(
     it answers all the same, the answer counts. Whether it answered.
     """
     own, apart = Rows(str(rows.common["case"]), op=name, source="opinfo", seed=subject.seed), UnitResult(result.unit)
-    _compare(name, number, subject, mode, own, Counter(traced), apart)
+    case = {"kind": "opinfo", "sample": number}
+    compare_sample(name, case, subject, mode, own, Counter(traced), apart)
     if not own.rows or any(r["verdict"] in ("raised", "unsupported", "crashed") for r in own.rows):
         return False
     rows.rows += own.rows
@@ -147,9 +155,9 @@ def _samples(unit: Unit, mode: str) -> float:
     return math.inf if len(mode) == 1 else SECOND_ORDER_SAMPLES
 
 
-def _compare(
+def compare_sample(
     name: str,
-    number: int,
+    case: dict[str, Any],
     subject: Subject,
     mode: str,
     rows: Rows,
@@ -158,7 +166,8 @@ def _compare(
 ) -> set[str]:
     """Compare one sample in one mode: its rows, and a candidate for what is wrong. Returns why anything is not covered.
 
-    traced: how many samples were traced to an operation, by mode and verdict.
+    case: what names the sample in a `case.json`, with its kind. traced: how many samples were traced to an operation,
+    by mode and verdict.
     """
     before, found = len(rows.rows), Found()
     try:
@@ -175,12 +184,12 @@ def _compare(
         row = max(wrong, key=lambda r: (r["verdict"] == "mismatch", r.get("z") or 0.0))
         traced[mode, row["verdict"]] += 1
         if traced[mode, row["verdict"]] <= TRACED:
-            result.candidates += _candidates(name, number, subject, found, mode, row)
+            result.candidates += _candidates(name, case, subject, found, mode, row)
     return set(found.unsupported.values())
 
 
 def _candidates(
-    name: str, number: int, subject: Subject, found: Found, mode: str, worst: dict[str, Any]
+    name: str, named: dict[str, Any], subject: Subject, found: Found, mode: str, worst: dict[str, Any]
 ) -> list[Candidate]:
     """A finding for the single operation that is wrong, or for the sample as a whole where no single one is."""
     recording, seen = found.recording, found.seen
@@ -194,13 +203,15 @@ def _candidates(
             script = script_of_call(alone_recording, single.seen, alone, mode, row) if single.seen is not None else ""
             result.append(_candidate(name, call.qualified, mode, row, 1, elements(alone), case, script, call.where))
     if not result:
-        case = {"format": 1, "kind": "opinfo", "entry": name, "sample": number, "mode": mode, "seed": subject.seed}
+        case = {"format": 1, "entry": name, "mode": mode, "seed": subject.seed, **named}
         culprit = worst.get("culprit") or _main_operation(recording)
         size = sum(c.func is not None for c in recording.calls) if recording is not None else 0
         script = ""
         if worst["verdict"] == "mismatch" and recording is not None and seen is not None:
             script = script_of_call(recording, seen, subject, mode, worst)
-        result.append(_candidate(name, culprit, mode, worst, size, elements(subject), case, script, None))
+        made = _candidate(name, culprit, mode, worst, size, elements(subject), case, script, None)
+        made.kind = ZERO_TIMES_INFINITY if NAN_MADE in made.note else ""
+        result.append(made)
     return result
 
 

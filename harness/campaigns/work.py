@@ -10,8 +10,8 @@ from ..evidence.findings import Candidate
 
 @dataclass(frozen=True)
 class Unit:
-    """source "opinfo": `name` is an entry of op_db; source "generated": `number` is the block, `count` the programs in
-    it; source "referee": `name` is a primitive whose accuracy is measured.
+    """sources "opinfo" and "variations": `name` is an entry of op_db; source "generated": `number` is the block,
+    `count` the programs in it; source "referee": `name` is a primitive whose accuracy is measured.
     """
 
     source: str

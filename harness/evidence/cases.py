@@ -1,7 +1,7 @@
 """`case.json`: one comparison as plain data, so that it can be kept, sent and replayed.
 
-Three kinds: "call" (one ATen call with its arguments), "generated" (a Program with its inputs), "opinfo" (an entry of
-op_db and the number of its sample).
+Four kinds: "call" (one ATen call with its arguments), "generated" (a Program with its inputs), "opinfo" (an entry of
+op_db and the number of its sample), "variations" (the same with the name of a variation and a dtype).
 """
 
 from __future__ import annotations
@@ -72,11 +72,11 @@ def read_case(path: Path) -> dict[str, Any]:
             f"replay: {path} is not JSON ({error}); accepted is a case.json as `gradwitness run` writes it. Restore "
             f"the file, or run again."
         ) from error
-    if not isinstance(data, dict) or data.get("kind") not in ("call", "generated", "opinfo"):
+    if not isinstance(data, dict) or data.get("kind") not in ("call", "generated", "opinfo", "variations"):
         found = data.get("kind") if isinstance(data, dict) else type(data).__name__
         raise CaseError(
-            f"replay: {path} has kind {found!r}; accepted are 'call', 'generated' and 'opinfo'. Use a case.json as "
-            f"`gradwitness run` writes it."
+            f"replay: {path} has kind {found!r}; accepted are 'call', 'generated', 'opinfo' and 'variations'. Use a "
+            f"case.json as `gradwitness run` writes it."
         )
     if data.get("mode") not in MODES:
         raise CaseError(

@@ -38,7 +38,7 @@ def settle(question: Question, answers: Sequence[Array], exact: Sequence[Array],
     for i, (t, y, r) in enumerate(zip(answers, exact, results, strict=True)):
         if r.verdict not in ("mismatch", "indeterminate"):
             continue
-        if t.shape != y.shape:
+        if t.shape != y.shape or (question.without_value and not pointwise):
             r.verdict, r.note = "convention", ANY_VALUE
             continue
         if pointwise and all(x.size in (1, t.size) for x in arguments):

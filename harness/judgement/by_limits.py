@@ -94,8 +94,9 @@ def _settle(j: Judgement, answer: Array, pairs: Sequence[tuple[tuple[int, ...], 
     for at, low, high in pairs:
         t = float(answer[at])
         slack = HALF * max(abs(low), abs(high)) if np.isfinite([low, high]).all() else 0.0
-        if np.isnan(low) or (np.isnan(t) and not np.isfinite([low, high]).all()):
-            verdicts.append("indeterminate")  # no limit, or NaN where the derivative is infinite
+        infinite = not np.isfinite([low, high]).all()
+        if np.isnan(low) or (np.isnan(t) and infinite) or (low == high and infinite and np.isfinite(t)):
+            verdicts.append("indeterminate")  # no limit, or an infinite one, that is no derivative
         elif np.isnan(t) or not low - slack <= t <= high + slack:
             j.verdict, j.z, j.entry, j.torch_value = "mismatch", np.inf, tuple(int(n) for n in at), t
             j.reference = float(np.clip(0.0, low, high))

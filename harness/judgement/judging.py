@@ -70,7 +70,7 @@ class Question:
     outside_domain: the function itself has no number somewhere (log of -1), so that NaN in both is agreement. nested:
     a derivative of a derivative, whose contributions PyTorch adds in an order of its own: terms that cancel here leave
     a rounding there. operands: which of `given` are numbers that PyTorch's call was given or had saved. scales: which
-    of them the answers are linear in (adjoints, tangents).
+    of them the answers are linear in (adjoints, tangents). without_value: the function itself is NaN, everywhere.
     """
 
     plan: Plan
@@ -85,6 +85,7 @@ class Question:
     nested: bool = False
     runs: dict[Any, Disturbed] = field(default_factory=dict, init=False)  # the disturbed runs that were made
     operands: Sequence[int] = ()
+    without_value: bool = False
     scales: Sequence[int] = ()
 
     def __post_init__(self) -> None:

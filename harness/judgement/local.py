@@ -162,6 +162,7 @@ def _question(
     flags = nan, seed, undefined or arrives, arrives
     scales = range(len(values), count)
     question = Question(plan, given, sent, dtype, lossy, *flags, operands=operands, scales=scales)
+    question.without_value = all(np.isnan(recording.variables[v].value).all() for _, v in outputs)
     return question, program, values, cotangents
 
 

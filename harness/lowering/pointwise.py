@@ -89,8 +89,10 @@ def float_power(call: CallSite, a: Any, b: Any) -> Any:
 
 @lowers("aten::ldexp")
 def ldexp(call: CallSite, x: Any, exponent: Any) -> Any:
-    """x 2^exponent."""
-    return ops.multiply(x, ops.exp2(exponent))
+    """x 2^exponent, in two factors that do not overflow: a constant half of the exponent, and the rest."""
+    half = np.nan_to_num(np.floor(np.asarray(call.number_of(exponent)) / 2.0), posinf=0.0, neginf=0.0)
+    rest = ops.multiply(x, ops.exp2(ops.subtract(exponent, half)))
+    return ops.multiply(rest, np.exp2(half)) if np.any(half) else rest
 
 
 @lowers("aten::frexp")

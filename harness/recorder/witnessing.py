@@ -28,7 +28,7 @@ CHECKPOINT = "CheckpointFunctionBackward"  # the node of a reentrant checkpoint,
 MOVED = frozenset(
     f"aten::{name}{inplace}"
     for name in "clamp clamp_min clamp_max clip fill fmod hardtanh index_fill masked_fill nan_to_num remainder "
-    "threshold constant_pad_nd".split()
+    "threshold constant_pad_nd _unsafe_masked_index".split()
     for inplace in ("", "_")
 )
 

@@ -179,7 +179,8 @@ power = elementwise(
 
 
 def _power_log(a: Any, b: Any, *, k: int) -> Any:
-    """aᵇ (log a)ᵏ; 0 where the power is 0, the limit at a = 0 for b > 0 (and at ∞ for b < 0); NaN for a < 0.
+    """aᵇ (log a)ᵏ; 0 where the power is 0, the limit at a = 0 for b > 0 (and at ∞ for b < 0); NaN for a < 0, and at
+    a = 0 for b ≤ 0, where 0ᵇ jumps from ∞ over 1 to 0.
 
     Where aᵇ leaves the range and the product may not, it is formed from a^(b/2).
     """
@@ -188,7 +189,8 @@ def _power_log(a: Any, b: Any, *, k: int) -> Any:
     if np.isinf(y).any():
         root = np.power(a, np.asarray(b) / 2.0)
         product = np.where(np.isinf(y) & np.isfinite(root), root * share * root, product)
-    return np.where((y == 0) & (np.asarray(a) >= 0), 0.0, product)
+    product = np.where((y == 0) & (np.asarray(a) >= 0), 0.0, product)
+    return np.where(np.equal(a, 0.0) & np.less_equal(b, 0.0), np.nan, product)
 
 
 def _power_log_base(y: Any, a: Any, b: Any, *, k: int) -> Any:

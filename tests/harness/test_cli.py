@@ -123,7 +123,7 @@ def test_a_damaged_case_is_refused_in_one_sentence(capsys, tmp_path, text, sente
     [
         (["run", "--no-such-flag"], "No such option"),
         (["walk"], "No such command"),
-        (["run", "--source", "moon"], "--source 'moon'; accepted are generated, opinfo, referee, all"),
+        (["run", "--source", "moon"], "--source 'moon'; accepted are generated, opinfo, variations, referee, all"),
         (["run", "--modes", "R,XY"], "mode 'XY': accepted are R, F"),
         (["run", "--orders", "9"], "--orders '9'; accepted are 1, 2 and 3"),
         (["run", "--modes", "R", "--orders", "2"], "have nothing in common"),

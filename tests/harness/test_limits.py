@@ -36,6 +36,7 @@ ONE_DIMENSIONAL = [
     ("root", ops.sqrt, 0.0, [(INF, INF), (-INF, -INF)]),
     ("cusp", lambda x: ops.sqrt(ops.abs(x)), 0.0, [(-INF, INF)]),
     ("step", lambda x: ops.floor(x), 1.0, [(NAN, NAN)]),
+    ("infinite value", ops.logit, 0.0, [(NAN, NAN), (NAN, NAN)]),
     ("exponential", ops.exp, 1.0, [(math.e, math.e), (math.e, math.e), (math.e, math.e)]),
 ]
 

@@ -63,3 +63,12 @@ def test_two_sides_of_small_kinks_that_nearly_cancel_beside_a_large_slope_are_no
     assert wrong_sums(program, [x], one, one, "R", [np.array([1e6])]) == [(False, 0.0, 0.0)], sides
     smooth = trace(lambda x: 1e6 * x + 50.0 * ops.relu(x) - 50.0 * ops.relu(-x), x)
     assert wrong_sums(smooth, [x], one, one, "R", [np.array([1e6])]) == [(True, 1e6, 1e6 + 50.0)]
+
+
+@pytest.mark.parametrize("mode", ["R", "F"])
+def test_a_slope_along_every_line_is_no_derivative(mode):
+    # |x| sgn y is odd, so that it is linear along every line through 0; it is not along two at once
+    x, y = torch.zeros(2, dtype=torch.float64), torch.zeros(2, dtype=torch.float64)
+    for fn in (torch.copysign, lambda x, y: torch.copysign(x, y) + x):
+        assert check(fn, (x, y), modes=(mode,)).verdict in ("agree", "convention")
+    assert check(torch.copysign, (x, x), modes=(mode,)).verdict == "mismatch"  # copysign(x, x) is x
