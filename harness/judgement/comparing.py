@@ -6,7 +6,6 @@ import functools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from ...reference_engine.errors import EngineError
 from ...reference_engine.evaluate import Plan
 from ...reference_engine.reverse import reverse
 from ..errors import TheirsRaised
-from ..recorder.draws import Draws, replaying
+from ..recorder.draws import replaying
 from ..recorder.hooks import HookNote, noted_after_accumulation
 from ..recorder.nested import tensors_in
 from ..recorder.nodes import Node, nodes_of, run_backward
@@ -25,6 +24,7 @@ from ..recorder.recording import Recording, to_numpy
 from ..recorder.witnessing import CHECKPOINT, Witnessed
 from ..result import ATEN, END_TO_END, MASKED, NOTHING_DEPENDS, Culprit
 from .by_limits import hold_against_limits, tell_decided
+from .calling_again import by_duals, with_parameters
 from .checkpoints import inside_checkpoints
 from .conventions import follow, within
 from .culprits import culprit_of, place, rows_of_forms, rows_of_hooks, where_nan_starts
@@ -284,7 +284,7 @@ def compare_forward_modes(subject: Subject, rows: Rows, mode: str) -> Found:
 
     begin = random_states()
 
-    def flat(*tensors: torch.Tensor, run: Callable[..., Any] = _with_parameters) -> tuple[torch.Tensor, ...]:
+    def flat(*tensors: torch.Tensor, run: Callable[..., Any] = with_parameters) -> tuple[torch.Tensor, ...]:
         set_random_states(begin)  # each run draws as the recorded one, and a backward pass after it goes on from there
         result = tensors_in(run(subject, tensors))
         last[:] = [tuple(result[i] for i in wanted)]
@@ -306,11 +306,11 @@ def compare_forward_modes(subject: Subject, rows: Rows, mode: str) -> Found:
             answers = ask_torch(flat, [x.detach() for x in leaves], c, along, mode)
     except Exception as error:  # PyTorch raised where the witness has an answer: a row, not a crash
         told = TheirsRaised(error).text
-        by_duals = _by_duals(subject, flat, recording.drawn, c, along, mode)
-        if by_duals is None:
+        instead = by_duals(subject, flat, recording.drawn, c, along, mode)
+        if instead is None:
             rows.add(**common, verdict="raised", message=told, seconds=time.perf_counter() - start)
             return found
-        answers, asked_otherwise = by_duals, BY_DUALS.format(told)
+        answers, asked_otherwise = instead, BY_DUALS.format(told)
     other = bool(last) and not _same_numbers(last[0], [recording.torch_outputs[i] for i in wanted])
     if subject.thorough and other:
         parting = row_of_parting(subject, recording, rows, mode)
@@ -365,46 +365,3 @@ def compare_forward_modes(subject: Subject, rows: Rows, mode: str) -> Found:
             )
     found.verdict = worst([r["verdict"] for r in rows.rows])
     return found
-
-
-def _with_parameters(subject: Subject, tensors: Sequence[torch.Tensor]) -> Any:
-    """The callable at other values of its inputs and parameters, with copies of its buffers and of tensors that are
-    plain attributes: torch.func refuses a write into what it does not differentiate, such as running statistics.
-    `untouched` around us puts the attributes back.
-    """
-    n = len(subject.inputs)
-    if subject.module is None:
-        return subject.call(*tensors[:n])
-    names = {id(p): k for k, p in subject.module.named_parameters()}
-    values = {names[id(p)]: t for p, t in zip(subject.parameters, tensors[n:], strict=True)}
-    values |= {k: b.detach().clone() for k, b in subject.module.named_buffers()}
-    for m in subject.module.modules():
-        for k, v in list(m.__dict__.items()):
-            if isinstance(v, torch.Tensor):
-                m.__dict__[k] = v.clone()
-    with torch.nn.utils.stateless._reparametrize_module(subject.module, values, tie_weights=True):
-        return subject.call(*tensors[:n])
-
-
-def _by_duals(
-    subject: Subject,
-    flat: Callable[..., tuple[torch.Tensor, ...]],
-    drawn: Draws,
-    c: Sequence[torch.Tensor],
-    along: Sequence[Sequence[torch.Tensor]],
-    mode: str,
-) -> list[torch.Tensor | None] | None:
-    """The answer by dual numbers on the tape, for a user's callable that torch.func refuses to transform (a write into
-    a tensor it closes over, a custom Function in the older form); None where PyTorch has none either, as for two F.
-    """
-    from ..runners.asking import holding
-    from ..runners.derivatives import by_tape
-
-    if not subject.thorough or mode.count("F") != 1:
-        return None
-    try:
-        with random_state(), untouched(subject.module), replaying(drawn):
-            fn = partial(flat, run=lambda subject, tensors: subject.call(*tensors[: len(subject.inputs)]))
-            return by_tape(fn, subject.leaves, holding(subject), tuple(c), [tuple(d) for d in along], mode)[0]
-    except Exception:  # both ways refuse: the first exception is shown
-        return None
