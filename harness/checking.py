@@ -12,6 +12,7 @@ import torch
 import torch.autograd.forward_ad
 
 from ..reports.schema import frame_from_rows
+from .arguments import accepted_call, accepted_names, several
 from .configuration import LEFT_OUT, in_effect
 from .errors import (
     CannotRecord,
@@ -26,13 +27,12 @@ from .evidence.own_issues import name_own
 from .judgement.alone import wrong_alone
 from .judgement.comparing import Found, Subject
 from .judgement.judging import worst
-from .judgement.modes import accepted_mode
-from .judgement.precisions import AUTOCAST, DTYPES
+from .judgement.precisions import AUTOCAST
 from .judgement.rows import Rows
 from .recorder.preserving import random_state, untouched
 from .recorder.reachable import as_module, name_of
 from .result import ALL_NAN, END_TO_END, NOTHING_DEPENDS, CheckResult, Culprit
-from .runners import RUNNERS, compare_with
+from .runners import compare_with
 from .runners.arrangements import Arrangement, arrangements, in_place_variant
 from .runners.expressible import NotExpressible, refuses
 from .runners.loading import load_for
@@ -75,28 +75,18 @@ def check(
     own = in_effect()
     own.hold(accepted_names)
     modes, runners, dtypes, seed = own.filled(modes, runners, dtypes, seed)
-    modes, runners = _several(modes), _several(runners)
-    dtypes = None if dtypes is None else tuple(d.removeprefix("torch.") for d in _several(dtypes))
-    if type(seed) is not int or seed < 0:
-        raise UsageError(f"check: seed={seed!r}; accepted are whole numbers from 0. Pass one.")
+    modes, runners = several("modes", modes), several("runners", runners)
+    dtypes = None if dtypes is None else tuple(d.removeprefix("torch.") for d in several("dtypes", dtypes))
+    accepted_call(fn, inputs, kwargs, wrt, seed, inplace)
     wrt = [wrt] if isinstance(wrt, (int, str)) else wrt
     if not modes or not runners or dtypes == ():
         raise UsageError(
             f"check: modes={modes!r}, runners={runners!r}, dtypes={dtypes!r}; accepted is at least one of each. "
             "Name one, or leave the argument out."
         )
-    if isinstance(inputs, list):
-        raise UsageError(
-            "check: inputs is a list; accepted is a tensor or a tuple of arguments. Pass tuple(inputs), or "
-            "([...],) to a callable that takes a list."
-        )
     accepted_names(modes, runners, dtypes or ())
-    matrix = arrangements(*(None if names is None else _several(names) for names in (layouts, devices)))
-    if not callable(fn):
-        raise UsageError(
-            f"check: fn is a {type(fn).__name__}; accepted is a callable on tensors or an nn.Module. Pass the "
-            f"function, not its result."
-        )
+    given_places = (("layouts", layouts), ("devices", devices))
+    matrix = arrangements(*(None if names is None else several(argument, names) for argument, names in given_places))
     load_for(modes, runners)
     rows = Rows(name_of(fn), source="user", seed=seed)
     given, around = kwargs or {}, surroundings()
@@ -168,26 +158,6 @@ def check(
     frame = frame_from_rows(rows.rows)
     verdict = worst(list(frame["verdict"]))
     return CheckResult(verdict, frame, culprit, unsupported, known, exception, tuple(expired), tuple(cells))
-
-
-def accepted_names(modes: Sequence[str], runners: Sequence[str], dtypes: Sequence[str]) -> None:
-    """Raise UsageError for the first name that is not accepted."""
-    for mode in modes:
-        accepted_mode(mode)
-    for runner in runners:
-        if runner not in RUNNERS:
-            raise UsageError(f"runner {runner!r}: accepted are {', '.join(RUNNERS)}. Choose one of them.")
-    for dtype in dtypes:
-        if dtype not in DTYPES:
-            raise UsageError(
-                f"dtype {dtype!r}: accepted are {', '.join(DTYPES)}. Choose one of them, or leave dtypes out for "
-                "the dtypes given."
-            )
-
-
-def _several(names: Sequence[str]) -> tuple[str, ...]:
-    """One or more names as a tuple; a single string may hold several, separated by commas."""
-    return tuple(n.strip() for n in names.split(",") if n.strip()) if isinstance(names, str) else tuple(map(str, names))
 
 
 def assert_gradients(

@@ -19,6 +19,7 @@ from .runners.calling import Calling
 from .runners.surroundings import Surroundings
 
 # The complex dtype whose parts have the given one; the half precisions have none that PyTorch computes in throughout.
+MOST = 4  # arguments whose types are told
 COMPLEX = {torch.float64: torch.complex128, torch.float32: torch.complex64}
 
 
@@ -56,7 +57,7 @@ def subject_of(
         parameters = [(ns, p) for ns, p in parameters if not wanted.isdisjoint(ns)]
     if not floating and not parameters:
         raise UsageError(
-            f"check: nothing to differentiate: {len(flat)} arguments of which none is a floating tensor, and no "
+            f"check: nothing to differentiate: {_said(flat, wrt)}, and no "
             f"parameter that requires grad; accepted is at least one. "
             "Pass a floating tensor, or set requires_grad on a parameter."
         )
@@ -83,6 +84,17 @@ def subject_of(
         thorough=True,
         asked=[*asked, *[True] * len(parameters)],
     )
+
+
+def _said(flat: Sequence[Any], wrt: Sequence[int | str] | None) -> str:
+    """What the arguments are, none of which can be differentiated."""
+    kinds = [
+        f"a tensor of {str(a.dtype).removeprefix('torch.')}" if isinstance(a, torch.Tensor) else f"a {type(a).__name__}"
+        for a in flat
+    ]
+    among = "" if wrt is None else f" among wrt={list(wrt)!r}"
+    held = f" ({', '.join(kinds[:MOST])}{', …' if len(kinds) > MOST else ''})" if kinds else ""
+    return f"{len(flat)} arguments{held} of which none{among} is a floating tensor"
 
 
 def _parameters(module: torch.nn.Module | None) -> list[tuple[list[str], torch.nn.Parameter]]:

@@ -167,21 +167,26 @@ def row_of_parting(subject: Subject, recording: Recording, rows: Rows, mode: str
     """One `indeterminate` row where two runs differ: there is no one function to differentiate."""
     parting = parting_of(subject, recording)
     if parting is not None:
-        rows.add(
-            operation="two runs",
-            mode=mode,
-            quantity="value",
-            order=0,
-            wrt=parting.where,
-            dtype=subject.dtype,
-            verdict="indeterminate",
-            entry=str(list(parting.entry)),
-            torch_value=parting.again,
-            reference_value=parting.recorded,
-            culprit=parting.operation,
-            message=parting.text if parting.raises else f"{parting.text}. {parting.advice}",
-        )
+        row_of(parting, subject, rows, mode)
     return parting
+
+
+def row_of(parting: Parting, subject: Subject, rows: Rows, mode: str) -> None:
+    """The row that says where two runs part."""
+    rows.add(
+        operation="two runs",
+        mode=mode,
+        quantity="value",
+        order=0,
+        wrt=parting.where,
+        dtype=subject.dtype,
+        verdict="indeterminate",
+        entry=str(list(parting.entry)),
+        torch_value=parting.again,
+        reference_value=parting.recorded,
+        culprit=parting.operation,
+        message=parting.text if parting.raises else f"{parting.text}. {parting.advice}",
+    )
 
 
 def backward_parts(

@@ -73,7 +73,7 @@ def _listed(text: str | None, key: str) -> tuple[str, ...] | None:
 def _accept(modes: Sequence[str], runners: Sequence[str], dtypes: Sequence[str]) -> None:
     if {*modes} <= {*QUICK["modes"]} and {*runners} <= {*QUICK["runners"]} and {*dtypes} <= {*QUICK["dtypes"]}:
         return
-    from ..checking import accepted_names
+    from ..arguments import accepted_names
 
     accepted_names(modes, runners, dtypes)
 

@@ -81,10 +81,30 @@ def name_of(fn: Callable[..., Any]) -> str:
     """The qualified name of a callable, of what a partial calls, or of its class."""
     while isinstance(fn, functools.partial):
         fn = fn.func
+    if isinstance(fn, torch._ops.OpOverloadPacket):
+        return str(fn._qualified_op_name)
     owner = getattr(fn, "__self__", None)
+    public = _public_name(fn)
+    if public:
+        return public
     if isinstance(owner, type):  # a class method: `apply` of a custom Function
         return f"{owner.__qualname__}.{fn.__name__}"
     return getattr(fn, "__qualname__", type(fn).__name__)
+
+
+def _public_name(fn: Callable[..., Any]) -> str:
+    """Where torch offers one of its own functions that is not written in Python; "" for any other."""
+    if inspect.isfunction(fn) or not hasattr(fn, "__name__"):
+        return ""
+    name: str = fn.__name__
+    for home in HOMES:
+        short = name.removeprefix(f"{home.__name__.rpartition('.')[2]}_")
+        if getattr(home, short, None) is fn:
+            return f"{home.__name__}.{short}" if home is not torch.Tensor else f"torch.Tensor.{short}"
+    return ""
+
+
+HOMES = (torch, torch.nn.functional, torch.special, torch.linalg, torch.fft, torch.Tensor)
 
 
 def _is_leaf(value: Any) -> bool:

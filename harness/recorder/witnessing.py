@@ -267,7 +267,9 @@ def _lower(seen: Witnessed, number: int, call: Call) -> None:
             return _parts(seen, a.index, promoted) if recording.variables[a.index].dtype.is_complex else promoted
 
         try:
-            results = lowering(site, *tree_map(argument, call.args), **tree_map(argument, call.kwargs))
+            written = {a.name for a in call.func._schema.arguments if a.is_out} if call.func is not None else ()
+            named = {name: a for name, a in call.kwargs.items() if name not in written}  # what it writes, it ignores
+            results = lowering(site, *tree_map(argument, call.args), **tree_map(argument, named))
             results = _whole(results) if is_complex else results
         except (EngineError, NotCovered) as error:
             seen.unsupported[number] = f"{call.qualified}: {error}"

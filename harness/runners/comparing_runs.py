@@ -33,12 +33,13 @@ from ..judgement.one_sided import hold_against_one_sided
 from ..judgement.plans import started
 from ..judgement.precisions import kept
 from ..judgement.rows import Rows, name_part
+from ..judgement.second_run import parting_of, row_of
 from ..recorder.draws import Draws, replaying
 from ..recorder.preserving import BACKWARD, random_state, random_states, set_random_states, untouched
 from ..recorder.reachable import Reached
 from ..recorder.recording import Recording, to_numpy
 from ..recorder.witnessing import Witnessed
-from ..result import END_TO_END, Culprit
+from ..result import END_TO_END, NOTHING_DEPENDS, Culprit
 from .asking import PLAIN, ask
 from .blaming import eager_culprit, has_custom_functions, name_culprit, name_known, tell_refusals
 from .compiling import draws_as_eager, missing_compiler
@@ -125,7 +126,7 @@ def _compare(runner: str, subject: Subject, rows: Rows, mode: str) -> Found:
     if runner == "autograd":
         return compare_reverse(subject, rows) if mode == "R" else compare_forward_modes(subject, rows, mode)
     common = {"mode": mode, "runner": runner, "quantity": "derivative", "order": len(mode), "dtype": subject.dtype}
-    start, found = time.perf_counter(), Found()
+    start, found, written = time.perf_counter(), Found(), len(rows.rows)
 
     def unsupported(text: str, **missing: str) -> Found:
         found.unsupported.update(missing or {f"{runner} in mode {mode}": text})
@@ -175,6 +176,10 @@ def _compare(runner: str, subject: Subject, rows: Rows, mode: str) -> Found:
         told = refusal(error)
         if told is not None:
             return unsupported(told)
+        if not any(v in read.seen.tracers for read in reads for v in read.outputs):
+            found.verdict = "indeterminate"  # such as the reentrant checkpoint, which wants a gradient
+            rows.add(**common, verdict="indeterminate", message=NOTHING_DEPENDS, seconds=time.perf_counter() - start)
+            return found
         found.verdict, text = "raised", TheirsRaised(error).text
         rows.add(**common, verdict="raised", message=text, seconds=time.perf_counter() - start)
         return found
@@ -194,6 +199,14 @@ def _compare(runner: str, subject: Subject, rows: Rows, mode: str) -> Found:
         rows.rows[-1]["seconds"] = time.perf_counter() - start
     except EngineError as error:
         return unsupported(str(error))
+    read = reads[found.call or 0]
+    parting = parting_of(read.subject, read.recording) if found.culprit is not None and subject.thorough else None
+    if parting is not None:  # a callable that gives other numbers each time is not the runner's fault
+        del rows.rows[written:]
+        row_of(parting, subject, rows, mode)
+        rows.rows[-1]["runner"] = runner
+        found.culprit, found.verdict = parting.culprit, "indeterminate"
+        return found
     if found.culprit is not None:
         name_culprit(runner, None if dropped else eager_culprit(parts[found.call or 0], mode, begin), rows, found)
     found.verdict = worst([r["verdict"] for r in rows.rows if r["runner"] == runner and r["mode"] == mode])

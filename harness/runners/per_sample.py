@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from ..judgement.comparing import Subject
+from ..recorder.preserving import random_states, set_random_states
 from .calling import calling_of, functional
 from .compiling import Compiled, apart
 from .derivatives import Answers, Tensors, by_transforms
@@ -67,10 +68,11 @@ def ask_per_sample(
     mapped: Callable[..., Any] = torch.vmap(one, in_dims=(0, None, 0, 0))
     others = tuple(p.detach() for p in subject.leaves[1 if first else 0 :])
     given = (batch.detach(), others, _stacked(c), tuple(_stacked(d) for d in directions[: len(mode)]))
-    outputs = None
+    outputs, begin = None, random_states()
     if runner == "vmap":
         answers = mapped(*given)
         if mode == "R":
+            set_random_states(begin)
             values = torch.vmap(value, in_dims=(0, None))(batch.detach(), others)
             outputs = [tuple(y[i] for y in values) for i in range(len(batch))]
     else:
