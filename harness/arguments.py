@@ -66,8 +66,8 @@ def accepted_call(fn: Any, inputs: Any, kwargs: Any, wrt: Any, seed: Any, inplac
         )
     if kwargs is not None and not (isinstance(kwargs, Mapping) and all(isinstance(k, str) for k in kwargs)):
         raise UsageError(
-            f"check: kwargs={kwargs!r} is of type {type(kwargs).__name__}; accepted is a dictionary of keyword arguments "
-            "by name. Pass one, or leave it out."
+            f"check: kwargs={kwargs!r} is of type {type(kwargs).__name__}; accepted is a dictionary of keyword "
+            "arguments by name. Pass one, or leave it out."
         )
     if type(seed) is not int or not 0 <= seed <= GREATEST_SEED:
         raise UsageError(f"check: seed={seed!r}; accepted are whole numbers from 0 to {GREATEST_SEED}. Pass one.")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 import torch.autograd.forward_ad as forward_ad
@@ -92,8 +92,9 @@ def by_backward(
         between()
         pairs = [(y, w) for y, w in zip(outputs, c, strict=True) if y.requires_grad]
         if pairs:
-            with warnings.catch_warnings():  # of a cycle of references, which is undone below
-                warnings.filterwarnings("ignore", "Using backward\\(\\) with create_graph=True", UserWarning)
+            with warnings.catch_warnings() if create_graph else nullcontext():
+                if create_graph:  # PyTorch warns of a cycle of references, which is undone below
+                    warnings.filterwarnings("ignore", "Using backward\\(\\) with create_graph=True", UserWarning)
                 torch.autograd.backward([y for y, _ in pairs], [w for _, w in pairs], create_graph=create_graph)
         return [x.grad for x in leaves], outputs
     finally:
