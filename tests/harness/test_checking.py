@@ -205,7 +205,7 @@ def test_a_mismatch_raises_an_assertion_error_that_explains_itself():
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ({"modes": ["RFR"]}, "mode 'RFR': accepted are R, F, RR"),
+        ({"modes": ["RFRF"]}, "mode 'RFRF': accepted are R, F, RR"),
         ({"dtypes": ["float8"]}, "dtype 'float8': accepted are float64, float32"),
         ({"runners": ["jit"]}, "runner 'jit': accepted are autograd"),
     ],

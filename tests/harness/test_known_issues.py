@@ -169,3 +169,25 @@ def test_a_proof_that_torch_answers_rightly_does_not_show():
     assert Proof("x * x", (3.0,), "R", "6.001").shows()
     assert not Proof("x * x", (3.0,), "R", raises="not implemented").shows()
     assert not Proof("x.no_such_method()", (3.0,), "R", raises="not implemented").shows()
+
+
+@pytest.mark.parametrize(
+    ("issue", "mode", "runner", "seen", "other"),
+    [
+        ("logsumexp-tangent-written-in-place", "RF", "checkpoint", "_softmax.default", "_masked_softmax.default"),
+        ("prod-of-zeros-under-transforms", "R", "func", "prod.dim_int", "prod.int_out"),
+        ("inductor-deviation-in-single-precision", "R", "compile", "std.correction", "std_mean.correction"),
+    ],
+)
+def test_a_fault_of_a_runner_is_known_by_the_operations_it_was_seen_with_alone(issue, mode, runner, seen, other):
+    found = next(k for k in load() if k.id == issue)
+    asked = [runner], mode, runner, "float32", "mismatch", float("nan")
+    assert found.covers(*asked, {f"aten::{seen}"})
+    assert not found.covers(*asked, {f"aten::{other}"})
+
+
+def test_a_custom_function_in_compiled_code_is_known_where_its_rule_was_dropped_alone():
+    found = next(k for k in load() if k.id == "dynamo-drops-a-function-s-own-tangent")
+    asked = ["compile_jvp"], "F", "compile_jvp", "float64", "mismatch", 0.0, {"torch.autograd.Function"}
+    assert found.covers(*asked, "this runner gives 0: it drops that rule")
+    assert not found.covers(*asked, "")
