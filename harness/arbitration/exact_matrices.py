@@ -100,6 +100,15 @@ def _scatter_flat(values: Any, indices: Any, shape: tuple[int, ...]) -> Any:
     return y.reshape(shape)
 
 
+def _cross_entropy(x: Any, target: Any) -> Any:
+    """-(t log x + (1 - t) log(1 - x)), the logarithms cut off at -100."""
+
+    def log(p: Any) -> Any:
+        return mp.nan if p < 0 else mp.mpf(-100) if p == 0 else max(mp.log(p), mp.mpf(-100))
+
+    return np.frompyfunc(lambda p, t: -(t * log(p) + (1 - t) * log(1 - p)), 2, 1)(x, target)
+
+
 EXACT_MATRICES: dict[str, Callable[..., Any]] = {
     "det": lambda a: _each(lambda m: mp.det(_matrix(m)), a),
     "logabsdet": lambda a: _each(lambda m: mp.log(abs(mp.det(_matrix(m)))), a),
@@ -115,6 +124,7 @@ EXACT_MATRICES: dict[str, Callable[..., Any]] = {
     "householder_product": lambda v, tau: _each(_product_of_reflections, v, tau[..., None, :]),
     "logcumsumexp": lambda x, axis: _running(x, axis),
     "cumsum": lambda x, axis: np.add.accumulate(x, axis=axis),
+    "binary_cross_entropy": _cross_entropy,
     "scatter_sum": _scatter_sum,
     "scatter_flat": _scatter_flat,
     # in the meaning of an operation, not in a rule: how a documented function goes on beside where it is documented

@@ -59,6 +59,7 @@ def test_fifty_digits_of_value_slope_and_curvature(name, mode):
         (lambda a: ops.sum(ops.eigh(a)[0]), lambda: mp.mpf(1)),
         (lambda a: ops.logcumsumexp(a, axis=0)[0, 0], lambda: mp.mpf(1)),
         (lambda a: ops.scatter_add(a, np.zeros((2, 2), int), a, axis=0)[0, 0], lambda: mp.mpf(2)),
+        (lambda a: ops.binary_cross_entropy(a * 0.25, np.ones((2, 2))), lambda: -mp.mpf(1) / 2),
         (lambda a: ops.take_flat(a, np.array([0, 0, 3])), lambda: mp.mpf(2)),
     ],
 )
