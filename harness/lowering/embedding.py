@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ...reference_engine import ops
-from .documented import optional
+from .documented import optional, optional_change
 from .scatter import over_groups
 from .table import CallSite, lowers
 
@@ -21,14 +21,19 @@ SUM, MEAN, MAX = 0, 1, 2
 
 
 def rows_of(call: CallSite, weight: Any, indices: Any, scale_grad_by_freq: bool) -> Any:
-    """weight[indices]; with scale_grad_by_freq the derivative of each row is divided by how often it occurs."""
+    """weight[indices]; with scale_grad_by_freq the derivative of each row is divided by how often it occurs. Where
+    tangents flow, which PyTorch does not divide, anything between that and the value's own derivative is legitimate.
+    """
     values = ops.embedding(weight, indices)
     if not scale_grad_by_freq or indices.size == 0:
         return values
     call.follows("gradient-by-frequency")
     share = 1.0 / np.bincount(indices.ravel())[indices]
     still = ops.stop_gradient(values)
-    return ops.add(still, ops.multiply(ops.subtract(values, still), share[..., None]))
+    scaled = ops.add(still, ops.multiply(ops.subtract(values, still), share[..., None]))
+    if call.only_adjoints:
+        return scaled
+    return ops.add(scaled, ops.multiply(optional_change(values, 0.0), 1.0 - share[..., None]))
 
 
 @lowers("aten::embedding")

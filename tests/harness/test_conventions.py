@@ -24,7 +24,7 @@ def under_no_grad(x):
 
 CASES = {
     "padding-idx": (lambda w: F.embedding(PADDED, w, padding_idx=0), [[1.0], [2.0], [3.0]], ("R", "F", "RR")),
-    "gradient-by-frequency": (lambda w: F.embedding(PADDED, w, scale_grad_by_freq=True), [[1.0], [2.0]], ("R",)),
+    "gradient-by-frequency": (lambda w: F.embedding(PADDED, w, scale_grad_by_freq=True), [[1.0], [2.0]], ("R", "F")),
     "repeated-indices": (lambda s: torch.zeros(3, dtype=s.dtype).scatter(0, TWICE, s), [1.0, 2.0, 3.0], ("R", "F")),
     "symmetric-input": (torch.linalg.cholesky, SYMMETRIC, ("R", "F")),
     "triangular-input": (torch.cholesky_inverse, TRIANGLE, ("R",)),
