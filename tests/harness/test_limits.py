@@ -132,6 +132,10 @@ def test_the_derivative_of_a_constant_choice_is_wrong_where_the_whole_is_smooth(
 
 
 @pytest.mark.parametrize("mode", ["RR", "FR", "RF", "FF"])
-@pytest.mark.parametrize("fn", [torch.relu, lambda x: x.abs() * 2.0, lambda x: x.clamp(0.0, 1.0) ** 2], ids=["relu", "abs", "clamp"])
+@pytest.mark.parametrize(
+    "fn",
+    [torch.relu, lambda x: x.abs() * 2.0, lambda x: x.clamp(0.0, 1.0) ** 2],
+    ids=["relu", "abs", "clamp"],
+)
 def test_a_second_derivative_at_a_kink_of_the_whole_stays_legitimate(fn, mode):
     assert check(fn, torch.zeros(3, dtype=torch.float64), modes=(mode,)).verdict in ("agree", "convention")
