@@ -48,7 +48,7 @@ def arbitrate(
     """The number that mode `mode` asks for, at one entry of answer `which`.
 
     mode: as in judgement.modes, "" for the value. directions: as many as the mode needs, one array an input each: all
-    of them for F and FF, one less than the order for the others, whose last direction is the entry itself.
+    of them where the mode is all F, one less than the order for the others, whose last direction is the entry itself.
     """
     backward = "R" in mode
     order = len(mode)

@@ -133,8 +133,9 @@ def witness_value(proof: Proof) -> float:
     leaves = [x.requires_grad_() for x in proof.tensors(proof.inputs)]
     recording = capture(proof.function(), *leaves)
     program = program_of(recording)
-    x, c, t, s = ([to_numpy(a) for a in group] for group in (leaves, *proof.directions()))
+    given, along = proof.directions()
+    x, c, *directions = ([to_numpy(a) for a in group] for group in (leaves, given, *along))
     if proof.mode == "":
         return proof.number(Plan(program).run(arguments_of(program, x))[proof.answer])
-    question = reference(program, x, c, t, s, proof.mode)
+    question = reference(program, x, c, directions, proof.mode)
     return proof.number(question.plan.run(question.given)[proof.answer])

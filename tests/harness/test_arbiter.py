@@ -34,17 +34,17 @@ def assert_digits(ruling, right):
 
 
 SCALARS = {
-    "sin": (ops.sin, mp.sin, [mp.cos, lambda x: -mp.sin(x)]),
-    "exp": (ops.exp, mp.exp, [mp.exp, mp.exp]),
-    "log": (ops.log, mp.log, [lambda x: 1 / x, lambda x: -1 / x**2]),
+    "sin": (ops.sin, mp.sin, [mp.cos, lambda x: -mp.sin(x), lambda x: -mp.cos(x)]),
+    "exp": (ops.exp, mp.exp, [mp.exp, mp.exp, mp.exp]),
+    "log": (ops.log, mp.log, [lambda x: 1 / x, lambda x: -1 / x**2, lambda x: 2 / x**3]),
 }
 
 
 @pytest.mark.parametrize("name", SCALARS)
-@pytest.mark.parametrize("mode", ["", "R", "F", "RR", "FR", "RF", "FF"])
+@pytest.mark.parametrize("mode", ["", "R", "F", "RR", "FR", "RF", "FF", "RRR", "RFR", "FFF"])
 def test_fifty_digits_of_value_slope_and_curvature(name, mode):
     f, value, slopes = SCALARS[name]
-    ruling = asked(f, np.array(0.7), mode, (), ([np.array(1.0)],) * 2)
+    ruling = asked(f, np.array(0.7), mode, (), ([np.array(1.0)],) * 3)
     assert_digits(ruling, lambda: (value, *slopes)[len(mode)](mp.mpf(0.7)))
     assert "differences" in ruling.source
 
