@@ -164,4 +164,5 @@ def reference(
     # are nested as PyTorch was asked to nest its own, the exact ones always alike.
     alike = mode if per_output(mode) or len(mode) == 1 else "F" + "R" * (len(mode) - 1)
     plan, values = side(alike, False)
-    return Question(plan, values, [], "float64", lambda: side(mode, True), nested=len(mode) > 1)
+    scales = range(len(x), len(x) + sum(len(given[name]) for _, name in steps(alike)))
+    return Question(plan, values, [], "float64", lambda: side(mode, True), nested=len(mode) > 1, scales=scales)

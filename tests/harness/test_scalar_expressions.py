@@ -41,7 +41,11 @@ def test_fractions_go_in_and_come_out_of_rational_expressions(case) -> None:
 @holds_for(scalar_expressions(rational=True))
 def test_the_text_is_the_expression(case) -> None:
     # mpmath's numbers take the literals as they are; the same operations in the same order give the same digits
-    names = {"max": lambda a, b: mp.mpf(max(a, b)), "min": lambda a, b: mp.mpf(min(a, b)), "relu": lambda x: max(x, 0)}
+    names = {
+        "max": lambda a, b: mp.mpf(max(a, b)),
+        "min": lambda a, b: mp.mpf(min(a, b)),
+        "relu": lambda x: mp.mpf(max(x, 0)),
+    }
     with mp.workdps(60):
         exec(str(case.expression), names)
         found = names["f"](*[mp.mpf(x) for x in case.inputs])

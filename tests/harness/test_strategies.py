@@ -127,8 +127,13 @@ def test_long_programs_hold_thousands_of_entries():
 
 
 def smallest_with(name: str) -> Case:
+    """The smallest of three searches: one may end where no single step of hypothesis's shrinker goes on."""
+
+    def search(seed: int) -> Case:
+        return find(programs(fewest=1), lambda c: name in c.primitives, settings=QUICK, random=Random(seed))
+
     with without_constants_of_modules():
-        return find(programs(fewest=1), lambda c: name in c.primitives, settings=QUICK, random=Random(0))
+        return min((search(seed) for seed in range(3)), key=lambda c: len(c.primitives))
 
 
 @pytest.mark.parametrize("name", ["sinh", "prod"])
