@@ -30,6 +30,7 @@ SUSPECT = 16.0
 CLEAR = 256.0 * THRESHOLD
 # Errors of at most so many last roundings are right whatever came before; their z is an upper bound.
 SETTLED = SUSPECT
+CORNERS = 128  # of the set of generalised derivatives, where 8 leave an answer outside
 # Two members of a set are one number where they differ by what summing weights in float64 leaves.
 SAME = 64.0 * UNIT_ROUNDOFF["float64"]
 OPEN = "open"  # the verdict on an output that is not yet measured
@@ -256,6 +257,9 @@ def _against_set(
     if any(r.verdict == "mismatch" and has_kink for r, (*_, has_kink) in zip(results, ends, strict=True)):
         widest = at_the_ends(question, question.plan, question.given, own)
         _settle_inside(question, answers, results, ends, widest, within)
+        if any(r.verdict == "mismatch" for r in results):  # of three places and more, few corners were drawn
+            ends = hull(question.plan, question.given, samples=CORNERS, seed=question.seed)
+            _settle_inside(question, answers, results, ends, widest, within)
 
 
 def _settle_inside(
