@@ -24,8 +24,8 @@ HEAD = """# One version of torch against another
 <!-- Written by `python docs/write_versions.py {new}`. -->
 
 `gradwitness {campaign}` with torch {old} and with torch {new},
-on the CPU, and `gradwitness diff` of the two: the derivatives of PyTorch's own operator samples that changed. A finding is an operator in a mode; those of both versions
-are in [findings.md](findings.md).
+on the CPU, and `gradwitness diff` of the two: the derivatives of PyTorch's own operator samples that changed. A finding
+is an operator in a mode; those of both versions are in [findings.md](findings.md).
 
 | | operators and modes |
 |---|---|
