@@ -141,7 +141,7 @@ def _undeclared(
     own, apart = Rows(str(rows.common["case"]), op=name, source="opinfo", seed=subject.seed), UnitResult(result.unit)
     case = {"kind": "opinfo", "sample": number}
     compare_sample(name, case, subject, mode, own, Counter(traced), apart)
-    if not own.rows or any(r["verdict"] in ("raised", "unsupported", "crashed") for r in own.rows):
+    if not own.rows or any(r["verdict"] in ("raised", "unsupported") for r in own.rows):
         return False
     rows.rows += own.rows
     result.candidates += apart.candidates

@@ -157,7 +157,7 @@ def noted_after_accumulation(
                 given, form = to_numpy(copy.grad), shown(copy.grad)
                 try:
                     hook(copy)
-                except Exception:
+                except Exception:  # it knows its own tensor, not the copy
                     break
                 if copy.grad is None:  # used up, as by an optimizer that steps in the backward pass
                     break
