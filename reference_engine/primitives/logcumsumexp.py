@@ -96,10 +96,12 @@ def _logcumsumexp_vjp(g: Any, y: Any, x: Any, *, axis: int) -> Any:
 
 
 def _lossy_vjp(g: Any, y: Any, x: Any, *, axis: int) -> Any:
-    """x̄_j = Σ_{i≥j} g_i exp(x_j - y_i), every -y_i a rounded number of its own: off by |y| roundings.
+    """x̄_j = Σ_{i≥j} g_i exp(x_j - y_i), where every log|g_i| and -y_i is rounded: off by |log|g_i|| and |y| roundings.
 
     That is what a running sum of logarithms log|g_i| - y_i amounts to. n² exponentials a line.
     """
+    size = bind("log", bind("abs", bind("where", bind("equal", g, 0.0), 1.0, g)))
+    g = g * bind("exp", size + size * -1.0)  # by 1, and by what rounding leaves of log|g| - log|g|
     n = x.shape[axis]
     row = (*x.shape[:axis], n, 1, *x.shape[axis + 1 :])
     column = (*x.shape[:axis], 1, n, *x.shape[axis + 1 :])
