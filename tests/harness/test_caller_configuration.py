@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import torch._dynamo
+from custom_functions import with_backward, with_every_rule
 from gradwitness.harness import check
 from gradwitness.harness.runners.compiling import missing_compiler
 from torch.autograd.graph import disable_saved_tensors_hooks, save_on_cpu, saved_tensors_hooks
@@ -26,27 +27,7 @@ def numbers(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> t
     return torch.randn(*shape, dtype=dtype, device="cpu", generator=torch.Generator().manual_seed(seed))
 
 
-class OffSine(torch.autograd.Function):
-    """The sine; its rules are off."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(x):
-        return x.sin()
-
-    @staticmethod
-    def setup_context(ctx, inputs, output):
-        ctx.save_for_backward(*inputs)
-        ctx.save_for_forward(*inputs)
-
-    @staticmethod
-    def backward(ctx, g):
-        return g * ctx.saved_tensors[0].cos() * FACTOR
-
-    @staticmethod
-    def jvp(ctx, t):
-        return t * ctx.saved_tensors[0].cos() * FACTOR
+OffSine = with_every_rule("OffSine", torch.sin, lambda x: FACTOR * x.cos())
 
 
 class Functions(TorchFunctionMode):
@@ -332,17 +313,8 @@ def test_a_deterministic_mode_that_refuses_an_operation_is_what_the_row_says():
     assert result.frame["message"].str.contains("deterministic").all()
 
 
-class OffTanh(torch.autograd.Function):
-    """The hyperbolic tangent; its backward is off. Without a `jvp` of its own, which dynamo does not compile."""
-
-    @staticmethod
-    def forward(ctx, x):
-        ctx.save_for_backward(x.tanh())
-        return x.tanh()
-
-    @staticmethod
-    def backward(ctx, g):
-        return g * (1 - ctx.saved_tensors[0] ** 2) * FACTOR
+# Without a `jvp` of its own, which dynamo does not compile.
+OffTanh = with_backward("OffTanh", torch.tanh, lambda x: FACTOR * (1 - x.tanh() ** 2))
 
 
 @pytest.mark.skipif(missing_compiler() is not None, reason=f"{missing_compiler()}")

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 import pytest
 import torch
+from custom_functions import with_every_rule
 from gradwitness.harness import check
 from gradwitness.harness.runners.compiling import FOLDER, apart, missing_compiler
 from torch._dynamo import convert_frame
@@ -175,24 +176,8 @@ def test_a_folder_that_the_caller_named_is_left_in_place_and_another_is_used_whe
     assert FOLDER not in os.environ
 
 
-class Halved(torch.autograd.Function):
-    """The half; dynamo breaks the graph at a `jvp`, and compiles what is around it function by function."""
-
-    @staticmethod
-    def forward(x):
-        return x / 2
-
-    @staticmethod
-    def setup_context(ctx, inputs, output):
-        pass
-
-    @staticmethod
-    def backward(ctx, g):
-        return g / 2
-
-    @staticmethod
-    def jvp(ctx, t):
-        return t / 2
+# Dynamo breaks the graph at a `jvp`, and compiles what is around it function by function.
+Halved = with_every_rule("Halved", lambda x: x / 2, lambda x: 0.5)
 
 
 @needs_compiler

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from custom_functions import with_backward
 from gradwitness.harness import check
 
 EXACT = 1e-14  # relative: a few roundings of 1.1e-16 in closed forms of at most ten operations
@@ -125,19 +126,8 @@ def test_complex_parameters_and_precisions_by_name():
     assert model.weight.dtype == torch.complex128
 
 
-class WithoutConjugate(torch.autograd.Function):
-    """e^z with the slip of leaving out the conjugate of its derivative."""
-
-    @staticmethod
-    def forward(ctx, z):
-        y = z.exp()
-        ctx.save_for_backward(y)
-        return y
-
-    @staticmethod
-    def backward(ctx, g):
-        (y,) = ctx.saved_tensors
-        return g * y
+# e^z with the slip of leaving out the conjugate of its derivative
+WithoutConjugate = with_backward("WithoutConjugate", torch.exp, torch.exp)
 
 
 def test_a_forgotten_conjugate_is_found_with_its_line_and_part():

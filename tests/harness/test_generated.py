@@ -7,6 +7,7 @@ import importlib
 import numpy as np
 import pytest
 import torch
+from custom_functions import with_backward
 from gradwitness.harness.campaigns.blocks import _compare
 from gradwitness.harness.campaigns.calibrating import BINS, Tally, calibrate_block
 from gradwitness.harness.campaigns.generated import compare_case, draw_cases, localise, single_equations
@@ -42,18 +43,12 @@ def case_of(fn, *inputs) -> Case:
     return Case(trace(fn, *arrays), arrays)
 
 
-class WrongSinh(torch.autograd.Function):
-    """sinh with the derivative sinh where it is cosh."""
-
-    @staticmethod
-    def forward(ctx, x):
-        ctx.save_for_backward(x)
-        return torch.special.expm1(x) / 2 - torch.special.expm1(-x) / 2
-
-    @staticmethod
-    def backward(ctx, g):
-        (x,) = ctx.saved_tensors
-        return g * (x.exp() - (-x).exp()) / 2
+# sinh with the slope sinh where it is cosh
+WrongSinh = with_backward(
+    "WrongSinh",
+    lambda x: torch.special.expm1(x) / 2 - torch.special.expm1(-x) / 2,
+    lambda x: (x.exp() - (-x).exp()) / 2,
+)
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 import torch
+from custom_functions import with_backward
 from gradwitness.harness import check
 from gradwitness.harness.evidence.matrix_modules import MADE, made, unexplained
 from gradwitness.harness.judgement.modes import UNASKED as MODES
@@ -60,14 +61,6 @@ def test_every_compiled_cell_agrees_or_says_why_not_in_one_row(name):
 
 
 def test_a_cell_that_is_wrong_and_not_known_is_not_explained():
-    class Off(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx, x):
-            return x * 2
-
-        @staticmethod
-        def backward(ctx, g):
-            return g * 2.002
-
+    Off = with_backward("Off", lambda x: x * 2, lambda x: 2.002)
     result = check(lambda x: Off.apply(x), torch.ones(2, dtype=torch.float64), runners=("autograd", "checkpoint"))
     assert [line.split(":")[0] for line in unexplained(result.frame)] == ["autograd R", "checkpoint R"]

@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from custom_functions import with_backward
 from gradwitness.harness import check
 from gradwitness.harness.campaigns import opinfo
 from gradwitness.harness.judgement.comparing import compare_reverse
@@ -48,17 +49,7 @@ def test_a_tensor_without_axes_is_rounded_to_the_dtype_of_the_others(name, dtype
     assert verdicts(result) <= GOOD, result.explain()
 
 
-class WrongTanh(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x):
-        y = torch.tanh(x)
-        ctx.save_for_backward(y)
-        return y
-
-    @staticmethod
-    def backward(ctx, g):
-        (y,) = ctx.saved_tensors
-        return g * (1.0 - y)
+WrongTanh = with_backward("WrongTanh", torch.tanh, lambda x: 1.0 - x.tanh())
 
 
 @pytest.mark.parametrize("dtype", [*HALVES, "autocast"])
@@ -115,15 +106,7 @@ def test_right_code_agrees_in_every_precision(name, dtype):
 
 
 def test_a_planted_fault_in_the_affine_part_of_a_layer_norm_is_seen():
-    class WrongScale(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx, x):
-            return x * 1.0
-
-        @staticmethod
-        def backward(ctx, g):
-            return g * 1.5
-
+    WrongScale = with_backward("WrongScale", lambda x: x * 1.0, lambda x: 1.5)
     norm = torch.nn.LayerNorm(6)
     result = check(lambda x: norm(WrongScale.apply(x)), (values(4, 6),), dtypes=("bfloat16",))
     assert result.verdict == "mismatch"

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from custom_functions import with_backward
 from gradwitness.harness import UnsupportedOperation, capture, check
 from gradwitness.harness.recorder.nodes import nodes_of, run_backward
 from gradwitness.reference_engine import Program, evaluate
@@ -84,17 +85,7 @@ def test_every_node_of_the_graph_is_tied_to_its_calls():
 
 
 def test_a_custom_function_is_tied_to_what_its_forward_computed():
-    class Cube(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx, x):
-            ctx.save_for_backward(x)
-            return x * x * x
-
-        @staticmethod
-        def backward(ctx, g):
-            (x,) = ctx.saved_tensors
-            return 3 * g * x * x
-
+    Cube = with_backward("Cube", lambda x: x * x * x, lambda x: 3 * x * x)
     recording = capture(lambda x: Cube.apply(x).sum(), leaf(3))
     (cube,) = [n for n in nodes_of(recording) if n.is_custom]
     assert [recording.calls[c].qualified for c in cube.calls] == ["aten::mul.Tensor", "aten::mul.Tensor"]

@@ -10,6 +10,7 @@ from fractions import Fraction
 import mpmath as mp
 import pytest
 import torch
+from custom_functions import with_backward
 from gradwitness.harness.arbitration.conditioning import read
 from gradwitness.harness.arbitration.refereeing import FLOAT, NO_SLOPE, SAVED, answers, referee
 from gradwitness.harness.errors import UsageError
@@ -167,17 +168,7 @@ def test_a_slope_of_value_and_dual_that_is_wrong_by_a_billionth_is_named(monkeyp
     assert str(ruling).count("odd: ") == len(ruling.odd)
 
 
-class TanhOff(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x):
-        y = x.tanh()
-        ctx.save_for_backward(y)
-        return y
-
-    @staticmethod
-    def backward(ctx, g):
-        (y,) = ctx.saved_tensors
-        return g * (1 - y * y) * (1 + 1e-6)
+TanhOff = with_backward("TanhOff", torch.tanh, lambda x: (1 - torch.tanh(x) ** 2) * (1 + 1e-6))
 
 
 def test_a_slope_of_torch_that_is_wrong_by_a_millionth_is_named_without_an_excuse(monkeypatch):

@@ -3,9 +3,11 @@
 import copy
 import json
 
+import custom_functions
 import numpy as np
 import pytest
 import torch
+from custom_functions import with_backward, with_every_rule
 from gradwitness.harness import UsageError, check
 from gradwitness.harness import checking as checking_module
 from gradwitness.harness.evidence.known import KnownIssue
@@ -53,17 +55,7 @@ def test_a_runner_that_does_not_exist_is_refused_with_all_that_do():
         check(torch.sin, numbers(2), runners=("eager",))
 
 
-class OffSine(torch.autograd.Function):
-    """The sine; its derivative is off."""
-
-    @staticmethod
-    def forward(ctx, x):
-        ctx.save_for_backward(x)
-        return x.sin()
-
-    @staticmethod
-    def backward(ctx, g):
-        return g * ctx.saved_tensors[0].cos() * FACTOR
+OffSine = with_backward("OffSine", torch.sin, lambda x: FACTOR * x.cos())
 
 
 @pytest.mark.parametrize("runner", ["autograd", "checkpoint", "checkpoint_reentrant", "save_on_cpu", "create_graph"])
@@ -82,25 +74,10 @@ def test_a_function_without_setup_context_cannot_be_transformed_and_pytorch_says
     assert "setup_context" in result.frame["message"].iloc[0]
 
 
-class WrongUnderTransforms(torch.autograd.Function):
+class WrongUnderTransforms(with_every_rule("Sine", torch.sin, torch.cos, lambda x: FACTOR * x.cos())):
     """The sine; its forward and its batched rules are off, its backward is right."""
 
-    @staticmethod
-    def forward(x):
-        return x.sin()
-
-    @staticmethod
-    def setup_context(ctx, inputs, output):
-        ctx.save_for_backward(inputs[0])
-        ctx.save_for_forward(inputs[0])
-
-    @staticmethod
-    def backward(ctx, g):
-        return g * ctx.saved_tensors[0].cos()
-
-    @staticmethod
-    def jvp(ctx, t):
-        return t * ctx.saved_tensors[0].cos() * FACTOR
+    generate_vmap_rule = False
 
     @staticmethod
     def vmap(info, in_dims, x):
@@ -286,27 +263,7 @@ def test_a_callable_that_runs_on_batches_alone_is_not_one_for_vmap():
     assert "one sample, of shape (2, 3, 3)" in result.frame["message"].iloc[0]
 
 
-class Cube(torch.autograd.Function):
-    """x³ with all of its rules."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(x):
-        return x * x * x
-
-    @staticmethod
-    def setup_context(ctx, inputs, output):
-        ctx.save_for_backward(*inputs)
-        ctx.save_for_forward(*inputs)
-
-    @staticmethod
-    def backward(ctx, g):
-        return 3 * ctx.saved_tensors[0] ** 2 * g
-
-    @staticmethod
-    def jvp(ctx, t):
-        return 3 * ctx.saved_tensors[0] ** 2 * t
+Cube = with_every_rule("Cube", lambda x: x * x * x, lambda x: 3 * x**2)
 
 
 def test_known_faults_of_nested_tangents_and_of_tangents_written_in_place_are_called_known():
@@ -346,7 +303,7 @@ def test_a_checkpoint_of_the_user_s_own_runs_by_every_runner_of_the_tape_and_a_f
     right = check(nested(lambda y: (2 * y).tanh(), outer, inner), x, runners=TAPE)
     assert right.verdict == "agree" and right.culprit is None
     wrong = check(nested(lambda y: OffSine.apply(2 * y), outer, inner), x, runners=TAPE)
-    assert wrong.culprit.operation == "OffSineBackward" and wrong.culprit.file == __file__
+    assert wrong.culprit.operation == "OffSineBackward" and wrong.culprit.file == custom_functions.__file__
     for runner in TAPE:
         rows = whole(wrong, runner)
         assert list(rows["verdict"]) == ["mismatch"], runner

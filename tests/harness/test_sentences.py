@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from custom_functions import with_backward
 from gradwitness.harness import GradientMismatch, assert_gradients, check
 from gradwitness.harness.judgement.judging import THRESHOLD
 
@@ -45,14 +46,6 @@ def test_a_result_prints_as_its_explanation():
 
 
 def test_an_error_where_the_derivative_is_0_is_given_as_it_is():
-    class Leaking(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx, x):
-            return x * 0.0
-
-        @staticmethod
-        def backward(ctx, g):
-            return g * 0.125
-
+    Leaking = with_backward("Leaking", lambda x: x * 0.0, lambda x: 0.125)
     said = check(Leaking.apply, torch.ones(1, dtype=torch.float64)).explain()
     assert "absolute 0." in said and "relative inf" not in said

@@ -3,6 +3,7 @@
 import pandas as pd
 import pytest
 import torch
+from custom_functions import with_every_rule
 from gradwitness.harness import check
 from gradwitness.harness.tabling import LINES, Cell, tabled, written
 
@@ -43,24 +44,7 @@ def test_one_call_has_one_cell_for_every_runner_precision_layout_and_mode():
 
 
 def test_a_fault_stands_in_its_own_cell():
-    class OffForward(torch.autograd.Function):
-        @staticmethod
-        def forward(x):
-            return x.sin()
-
-        @staticmethod
-        def setup_context(ctx, inputs, output):
-            ctx.save_for_backward(inputs[0])
-            ctx.save_for_forward(inputs[0])
-
-        @staticmethod
-        def backward(ctx, g):
-            return g * ctx.saved_tensors[0].cos()
-
-        @staticmethod
-        def jvp(ctx, t):
-            return t * ctx.saved_tensors[0].cos() * 1.001
-
+    OffForward = with_every_rule("OffForward", torch.sin, torch.cos, lambda x: 1.001 * x.cos())
     table = check(lambda x: OffForward.apply(x), numbers(3), modes=("R", "F"), runners=("autograd", "func")).table()
     assert list(table["R"]) == ["agree", "agree"] and list(table["F"]) == ["mismatch", "mismatch"]
 

@@ -9,6 +9,7 @@ import mpmath as mp
 import numpy as np
 import pytest
 import torch
+from custom_functions import with_backward
 from gradwitness.harness.arbitration import ulp_table
 from gradwitness.harness.arbitration.ulp_points import FEWEST, INSIDE, Points, points
 from gradwitness.harness.arbitration.ulp_table import LEFT_OUT, measure, measured
@@ -100,17 +101,7 @@ def test_kinks_are_left_out_of_the_derivative_and_counted():
 # -- tests of the tester ----------------------------------------------------------------------------------------------
 
 
-class ExpOff(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x):
-        y = x.exp()
-        ctx.save_for_backward(y)
-        return y
-
-    @staticmethod
-    def backward(ctx, g):
-        (y,) = ctx.saved_tensors
-        return torch.where(y > 1e300, g * y * (1 + 1e-6), g * y)
+ExpOff = with_backward("ExpOff", torch.exp, lambda x: torch.exp(x) * torch.where(torch.exp(x) > 1e300, 1 + 1e-6, 1.0))
 
 
 def test_a_slope_that_is_wrong_in_the_far_tail_alone_is_found(monkeypatch):

@@ -2,37 +2,27 @@
 
 import inspect
 
+import custom_functions
 import pytest
 import torch
+from custom_functions import with_every_rule
 from gradwitness.harness import check
 
 POINT = torch.linspace(0.4, 1.6, 6, dtype=torch.float64).reshape(2, 3)
 
 
-def square(reverse=2.0, forward=2.0, keeps=True):
-    """x² with wrong factors, or with a gradient whose cotangent is held constant; a class of its own each time."""
+def square(reverse=2.0, forward=2.0):
+    """x² with wrong factors; a class of its own each time."""
+    return with_every_rule("Square", torch.square, lambda x: reverse * x, lambda x: forward * x)
 
-    class Square(torch.autograd.Function):
-        @staticmethod
-        def forward(x):
-            return x * x
 
-        @staticmethod
-        def setup_context(ctx, inputs, output):
-            ctx.save_for_backward(*inputs)
-            ctx.save_for_forward(*inputs)
+class Held(square()):
+    """x² with a gradient whose cotangent is held constant."""
 
-        @staticmethod
-        def backward(ctx, g):
-            (x,) = ctx.saved_tensors
-            return reverse * x * (g if keeps else g.detach())
-
-        @staticmethod
-        def jvp(ctx, t):
-            (x,) = ctx.saved_tensors
-            return forward * x * t
-
-    return Square
+    @staticmethod
+    def backward(ctx, g):
+        (x,) = ctx.saved_tensors
+        return 2.0 * x * g.detach()
 
 
 def line_of(method):
@@ -45,7 +35,7 @@ def test_a_wrong_function_is_named_with_the_line_of_its_rule(mode, runner):
     wrong, right = square(3.0, 3.0), square()
     result = check(lambda x: right.apply(wrong.apply(x.sin()).exp()), POINT, modes=[mode], runners=[runner])
     c = result.culprit
-    assert result.verdict == "mismatch" and c.kind == "custom Function" and c.file == __file__
+    assert result.verdict == "mismatch" and c.kind == "custom Function" and c.file == custom_functions.__file__
     assert c.line in (line_of(wrong.backward), line_of(wrong.jvp))
     assert c.operation in ("Square.jvp", "SquareBackward") and c.operation in set(result.frame["culprit"].dropna())
     assert c.torch_value != c.reference_value
@@ -77,11 +67,10 @@ def test_a_right_jvp_is_not_accused_where_torch_drops_its_derivative():
 
 @pytest.mark.parametrize("mode", ["RR", "FR"])
 def test_a_cotangent_that_is_held_constant_is_found_at_second_order_alone(mode):
-    wrong = square(keeps=False)
-    fn = lambda x: wrong.apply(x.sin()).exp()  # noqa: E731
+    fn = lambda x: Held.apply(x.sin()).exp()  # noqa: E731
     assert check(fn, POINT, modes=["R"]).verdict == "agree"
     result = check(fn, POINT, modes=[mode])
-    assert result.verdict == "mismatch" and result.culprit.operation == "SquareBackward"
+    assert result.verdict == "mismatch" and result.culprit.operation == "HeldBackward"
 
 
 def test_an_apply_that_was_bound_before_and_an_older_function_are_found_as_well():
