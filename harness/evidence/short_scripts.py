@@ -2,32 +2,16 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from .proofs import NAMES, Proof
+from .proofs import NAMES, Proof, Square
 
-SQUARE = """class Square(torch.autograd.Function):
-    @staticmethod
-    def forward(x):
-        return x * x
-
-    @staticmethod
-    def setup_context(ctx, inputs, output):
-        ctx.save_for_backward(*inputs)
-        ctx.save_for_forward(*inputs)
-
-    @staticmethod
-    def backward(ctx, g):
-        return 2.0 * ctx.saved_tensors[0] * g
-
-    @staticmethod
-    def jvp(ctx, t):
-        return 2.0 * ctx.saved_tensors[0] * t
-"""
 COMPILED = ("compile", "compile_grad", "compile_jvp", "compile_vmap_grad")
 
 
@@ -59,6 +43,19 @@ def _number(x: Any) -> str:
     return repr(float(x)) if math.isfinite(x) else {math.inf: "inf", -math.inf: "-inf"}.get(x, "math.nan")
 
 
+def _bare_source(written: type) -> str:
+    """The source of a class without docstrings and annotations, so that it needs no import but torch."""
+    tree = ast.parse(inspect.getsource(written))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+            del node.body[0]
+        if isinstance(node, ast.FunctionDef):
+            node.returns = None
+        if isinstance(node, ast.arg):
+            node.annotation = None
+    return ast.unparse(tree).replace(":\n\n", ":\n") + "\n"
+
+
 class _Asking:
     """Writes the statements that ask for the derivative; `lines` holds them."""
 
@@ -67,7 +64,8 @@ class _Asking:
         self.names = NAMES[: len(proof.inputs)]
         self.all = ", ".join(self.names)
         self.tuple = f"({self.all},)" if len(self.names) == 1 else f"({self.all})"
-        self.lines = ([SQUARE] if "Square" in proof.call else []) + [f"{k} = {v}" for k, v in proof.define.items()]
+        self.lines = [_bare_source(Square)] if "Square" in proof.call else []
+        self.lines += [f"{k} = {v}" for k, v in proof.define.items()]
         self.lines += [f"{n} = {self.tensor(v)}" for n, v in zip(self.names, proof.inputs, strict=True)]
 
     def tensor(self, value: Any) -> str:
