@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from ..errors import NothingReturned, TheirsRaised, UsageError
+from ..recorder.checkpointed import second_run
 from ..recorder.nested import tensors_in
 from ..recorder.nodes import Node
 from ..recorder.witnessing import CHECKPOINT
@@ -40,23 +41,9 @@ def inside_checkpoints(
 
 
 def _inner(subject: Subject, node: Node) -> Subject:
-    """The run that the checkpoint makes in its backward pass: same inputs, random state and autocast."""
-    context = node.node
-    values = list(context.inputs)
-    for i, t in zip(context.tensor_indices, context.saved_tensors, strict=True):
-        values[i] = t.detach().clone(memory_format=torch.preserve_format).requires_grad_(t.requires_grad)
-    positions = [i for i in context.tensor_indices if values[i].requires_grad]
-
-    def call(*tensors: torch.Tensor) -> Any:
-        for i, t in zip(positions, tensors, strict=True):
-            values[i] = t
-        if context.preserve_rng_state:
-            torch.set_rng_state(context.fwd_cpu_state)
-        with torch.autocast("cpu", **context.cpu_autocast_kwargs):
-            return context.run_function(*values)
-
+    """The run that the checkpoint makes in its backward pass."""
+    call, inputs, positions = second_run(node.node)
     names = [f"argument {i}" for i in positions]
-    inputs = [values[i] for i in positions]
     names += subject.names[len(subject.inputs) :]
     made = Subject(call, inputs, subject.parameters, names, subject.module, subject.seed)
     made.arriving = lambda outputs: _arrived(node, outputs)

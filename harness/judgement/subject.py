@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from ..errors import CannotRecord, NothingReturned, TheirsRaised
+from ..recorder.checkpointed import held_inside
 from ..recorder.preserving import random_state, untouched
 from ..recorder.recording import Recording, capture
 from ..recorder.witnessing import Witnessed, witness
@@ -75,6 +76,8 @@ def record(subject: Subject, mode: str = "R") -> tuple[Recording, Witnessed, lis
             f"check: the callable returned {_returned(recording)} without a floating tensor; accepted are "
             f"tensors, alone or nested in tuples, lists, dictionaries. Return the loss or the outputs."
         )
+    if "R" in mode:
+        recording.held = held_inside(recording, subject.module)
     wrt = [leaves.get(id(t), -1) for t in subject.leaves]
     used = [v for v in dict.fromkeys(wrt) if v >= 0]
     return recording, witness(recording, used, cut_no_grad="R" in mode, only_adjoints=set(mode) == {"R"}), wrt

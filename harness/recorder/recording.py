@@ -107,6 +107,7 @@ class Recording:
     leaves: dict[int, torch.Tensor] = field(default_factory=dict)
     hooked: list[torch.Tensor] = field(default_factory=list)
     drawn: Draws = field(default_factory=Draws)
+    held: set[int] = field(default_factory=set)
     autocast: str | None = None  # the dtype that autocast had, where a part of the run was under it
     written: Written = field(default_factory=list)
     result: Any = None

@@ -329,6 +329,36 @@ def test_what_is_detached_inside_a_reentrant_checkpoint_is_held_constant():
     assert result.verdict == "agree"
 
 
+def scaled_by_its_greatest(x: torch.Tensor) -> torch.Tensor:
+    with torch.no_grad():
+        greatest = x.abs().max()
+    return (x / greatest).sin()
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+@pytest.mark.parametrize("runner", ["autograd", "checkpoint", "checkpoint_reentrant"])
+def test_what_is_under_no_grad_inside_a_reentrant_checkpoint_is_held_constant(depth, runner):
+    def fn(x):
+        y = x.requires_grad_().exp()  # the reentrant checkpoint warns of inputs that do not require a gradient
+        if depth == 1:
+            return checkpoint(scaled_by_its_greatest, y, use_reentrant=True)
+        return checkpoint(lambda z: fn_inside(z.cos()).tan(), y, use_reentrant=True)
+
+    def fn_inside(x):
+        return checkpoint(scaled_by_its_greatest, x, use_reentrant=True)
+
+    assert check(scaled_by_its_greatest, numbers(5)).verdict == "agree"
+    assert check(fn, numbers(5), runners=(runner,)).verdict == "agree"
+
+
+def test_a_fault_beside_no_grad_inside_a_reentrant_checkpoint_is_found():
+    def fn(x):
+        return checkpoint(lambda y: OffSine.apply(scaled_by_its_greatest(y)), x, use_reentrant=True)
+
+    result = check(fn, numbers(5))
+    assert result.verdict == "mismatch" and result.culprit.operation == "OffSineBackward"
+
+
 def test_second_derivatives_through_a_reentrant_checkpoint_are_refused_in_pytorch_s_words():
     result = check(lambda x: checkpoint(torch.sin, x, use_reentrant=True), numbers(3), modes=("RR", "F"), runners=TAPE)
     assert set(result.frame["verdict"]) == {"unsupported"} and (result.frame["message"].str.len() > 0).all()
