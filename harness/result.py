@@ -23,7 +23,7 @@ ALL_NAN = (
 AS_WRITTEN = "held constant, as written"
 ATEN, CUSTOM, HOOK, CUT = "ATen rule", "custom Function", "hook", "cut graph"
 NESTED, OPERATOR = "nested forward mode", "custom operator"
-OVERWRITTEN, MASKED = "overwritten", "0 · inf"
+OVERWRITTEN, MASKED, RANDOM = "overwritten", "0 · inf", "random backward"
 NONDETERMINISM, COMPILER, CHECKPOINT, END_TO_END = "nondeterminism", "compiler", "checkpoint", "end to end"
 # What is at fault, in words. A custom Function needs none: its own line says where it was called.
 KINDS = {
@@ -41,6 +41,8 @@ KINDS = {
     CUT: "here the graph is cut: the result depends on that tensor, and no gradient passes. Remove the cut, or, if it "
     "is meant, set requires_grad_(False) on the tensor",
     NONDETERMINISM: "two runs with equal inputs and equal random state differ, so no rule is accused",
+    RANDOM: "two backward passes through one graph differ unless their random state is equal: this backward draws "
+    "random numbers of its own. Draw them in the forward and save them",
     COMPILER: "the same run without torch.compile agrees with the witness: the compiled code is wrong",
     CHECKPOINT: "the same run without it agrees with the witness: what is recomputed, or held by its hooks, differs",
     END_TO_END: "every operation that could be judged alone agrees; the error lies between them",
@@ -53,7 +55,8 @@ class Culprit:
 
     file, line: where the operation was called; for a custom Function, where its `backward` is written; for a hook,
     where the function is written. entry: index of the worst entry. torch_value, reference_value: the two numbers there;
-    for nondeterminism, those of the two runs. kind: one of KINDS. part: ".real" or ".imag" of a complex entry.
+    for nondeterminism and a random backward, those of two runs. kind: one of KINDS. part: ".real" or ".imag" of a
+    complex entry.
     """
 
     operation: str
@@ -72,7 +75,7 @@ class Culprit:
         at += f" in mode {self.mode}" if self.mode != "R" else ""
         if self.torch_value != self.torch_value and self.reference_value != self.reference_value:  # no numbers to show
             return f"{self.operation}{at}"
-        names = ("second run", "first run") if self.kind == NONDETERMINISM else ("PyTorch", "witness")
+        names = ("second run", "first run") if self.kind in (NONDETERMINISM, RANDOM) else ("PyTorch", "witness")
         numbers = f"{names[0]} {self.torch_value:.17g}, {names[1]} {self.reference_value:.17g}"
         return f"{self.operation}{at}, entry {list(self.entry)}{self.part}: {numbers}"
 

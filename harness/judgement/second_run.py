@@ -18,7 +18,7 @@ from ..recorder.nodes import Node, run_backward
 from ..recorder.preserving import random_state, random_state_of_backward, untouched
 from ..recorder.recording import Call, Recording, to_numpy
 from ..recorder.recording import _where as where_called
-from ..result import NONDETERMINISM, Culprit
+from ..result import NONDETERMINISM, RANDOM, Culprit
 from .culprits import backward_of, place
 from .judging import REAL_PART
 from .rows import Rows
@@ -192,23 +192,31 @@ def row_of(parting: Parting, subject: Subject, rows: Rows, mode: str) -> None:
 def backward_parts(
     subject: Subject, recording: Recording, nodes: Sequence[Node], c: Sequence[torch.Tensor | None]
 ) -> Culprit | None:
-    """The node that sends other gradients in a second backward pass through the same graph, with equal random state."""
-    again = [replace(n, sent=[], received=[], ran=False, returned={}) for n in nodes]
-    try:
-        with random_state_of_backward(subject.seed):
-            run_backward(recording, again, subject.leaves, c)
-    except Exception:  # a backward that can run but once: what it did then stands
-        return None
-    for n, other in zip(nodes, again, strict=True):
-        if not _parts_differ(n.sent, other.sent, recording) or _parts_differ(n.received, other.received, recording):
-            continue
-        calls = [recording.calls[i] for i in n.calls if recording.calls[i].where]
-        called = calls[-1].where if calls else ""
-        own = backward_of(n) if n.is_custom else ""
-        pairs = [(a, b) for a, b in zip(other.sent, n.sent, strict=False) if a is not None and b is not None]
-        entry, x, y = max((_numbers(a, b) for a, b in pairs), key=lambda p: abs(p[1] - p[2]))
-        return Culprit(n.name, *place(own or called), entry, x, y, "R", called if own else "", NONDETERMINISM)
+    """The node that sends other gradients in a second backward pass through the same graph, with equal random state,
+    or else in a third one with another random state.
+    """
+    for seed, kind in ((subject.seed, NONDETERMINISM), (subject.seed + 1, RANDOM)):
+        again = [replace(n, sent=[], received=[], ran=False, returned={}) for n in nodes]
+        try:
+            with random_state_of_backward(seed):
+                run_backward(recording, again, subject.leaves, c)
+        except Exception:  # a backward that can run but once: what it did then stands
+            return None
+        for n, other in zip(nodes, again, strict=True):
+            received = _parts_differ(n.received, other.received, recording)
+            if _parts_differ(n.sent, other.sent, recording) and not received:
+                return _parting_node(n, other, recording, kind)
     return None
+
+
+def _parting_node(n: Node, other: Node, recording: Recording, kind: str) -> Culprit:
+    """The node with the numbers of both passes."""
+    calls = [recording.calls[i] for i in n.calls if recording.calls[i].where]
+    called = calls[-1].where if calls else ""
+    own = backward_of(n) if n.is_custom else ""
+    pairs = [(a, b) for a, b in zip(other.sent, n.sent, strict=False) if a is not None and b is not None]
+    entry, x, y = max((_numbers(a, b) for a, b in pairs), key=lambda p: abs(p[1] - p[2]))
+    return Culprit(n.name, *place(own or called), entry, x, y, "R", called if own else "", kind)
 
 
 def _parts_differ(a: Sequence[Any], b: Sequence[Any], recording: Recording) -> bool:

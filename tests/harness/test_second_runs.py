@@ -85,6 +85,23 @@ def test_no_rule_is_accused_where_two_backward_passes_differ():
     assert "second run" in str(result.culprit) and "first run" in str(result.culprit)
 
 
+def test_a_backward_that_draws_random_numbers_is_named_as_that_and_no_rule_is_accused():
+    class DrawsAgain(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return torch.nn.functional.dropout(x, 0.5)
+
+        @staticmethod
+        def backward(ctx, g):
+            return torch.nn.functional.dropout(g, 0.5)  # another mask than the forward's
+
+    result = check(DrawsAgain.apply, torch.ones(64, dtype=torch.float64))
+    assert result.verdict == "mismatch" and result.culprit.kind == "random backward"
+    assert result.culprit.line == DrawsAgain.backward.__code__.co_firstlineno
+    assert "Draw them in the forward and save them" in result.explain()
+
+
 @pytest.mark.parametrize("mode", ["F", "RR", "FR"])
 def test_other_modes_of_a_run_that_differs_are_not_called_wrong(mode):
     count = Counter()
