@@ -143,7 +143,7 @@ def _read(
         _enter(seen, i)
     seen.opaque += [seen.tracers[i].variable for i in left]
     inside = in_custom_functions(recording)
-    custom = inside if cut_no_grad else set()
+    custom = inside - recording.held if cut_no_grad else set()
     checkpointed = in_custom_functions(recording, CHECKPOINT)  # what is detached in there is meant to be
     for number, call in enumerate(recording.calls):
         references = call.references()
@@ -238,9 +238,21 @@ def _is_custom(node: Any) -> bool:
     return isinstance(node, torch.autograd.function.BackwardCFunction)
 
 
+def functional_overload(func: Any) -> str:
+    """The overload of an operation that gives what one with `out=` writes: "Tensor" for aten::div.out."""
+    given = [(a.name, str(a.type)) for a in func._schema.arguments if not a.is_out]
+    if len(given) < len(func._schema.arguments):
+        for name in func.overloadpacket.overloads():
+            schema = getattr(func.overloadpacket, name)._schema
+            if [(a.name, str(a.type)) for a in schema.arguments] == given:
+                return str(schema.overload_name)
+    return str(func._overloadname)
+
+
 def _lower(seen: Witnessed, number: int, call: Call) -> None:
     recording = seen.recording
-    lowering = find(call.name, call.overload)
+    overload = functional_overload(call.func) if call.func is not None else call.overload
+    lowering = find(call.name, overload)
     outputs = tuple(None if o is None else recording.variables[o].value for o in call.outputs)
     first = next(recording.variables[o] for o in call.outputs if o is not None)
     start = len(seen.builder.equations)
@@ -249,7 +261,7 @@ def _lower(seen: Witnessed, number: int, call: Call) -> None:
         recording.variables[i].dtype.is_complex for i in (*call.references(), *call.outputs) if i is not None
     )
     if is_complex:
-        lowering = find_complex(call.name, call.overload)
+        lowering = find_complex(call.name, overload)
     if lowering is None:
         what = "no rule in the witness" + (" for complex numbers" if is_complex else "")
         seen.unsupported[number] = f"{call.qualified}: {what}"

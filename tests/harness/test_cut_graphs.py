@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from gradwitness.harness import GradientMismatch, assert_gradients, check
+from gradwitness.harness.recorder.witnessing import functional_overload
 
 POINT = torch.tensor([0.5, 1.0, 2.0], dtype=torch.float64)
 
@@ -138,3 +139,28 @@ def test_a_gradient_that_a_custom_function_leaves_out_is_its_own_fault_and_no_cu
     culprit = check(Forgetful.apply, POINT).culprit
     assert culprit.kind == "custom Function" and culprit.reference_value == 3 * culprit.reference_value / 3
     assert culprit.line == Forgetful.backward.__code__.co_firstlineno
+
+
+def test_a_call_with_out_is_read_as_its_function_and_pytorch_s_refusal_is_shown():
+    model = torch.nn.utils.parametrizations.spectral_norm(torch.nn.Linear(4, 4)).double()  # normalises with out=
+    x = torch.ones(3, 4, dtype=torch.float64)
+    result = check(model, x, modes=("R", "F", "RR"))
+    whole = result.frame[result.frame["program"] == "whole"]
+    assert set(zip(whole["mode"], whole["verdict"], strict=True)) == {
+        ("R", "agree"), ("RR", "agree"), ("F", "unsupported")
+    }  # fmt: skip
+    assert "forward AD with div_out that does not support it" in " ".join(result.frame["message"])
+
+
+@pytest.mark.parametrize(
+    ("func", "overload"),
+    [
+        (torch.ops.aten.div.out, "Tensor"),
+        (torch.ops.aten.div.out_mode, "Tensor_mode"),
+        (torch.ops.aten.sum.IntList_out, "dim_IntList"),
+        (torch.ops.aten.div.Tensor, "Tensor"),
+    ],
+    ids=["div.out", "div.out_mode", "sum.IntList_out", "div.Tensor"],
+)
+def test_the_overload_behind_one_with_out_has_the_same_arguments(func, overload):
+    assert functional_overload(func) == overload
