@@ -18,6 +18,7 @@ import os
 import shutil
 import tempfile
 import types
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -57,7 +58,8 @@ def apart() -> Iterator[None]:
 
     Where the caller named a folder for it (in the environment), their folder and settings stay as they are.
     """
-    with _forgotten(), _in_a_folder():
+    with _forgotten(), _in_a_folder(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"torch\.")  # of PyTorch's own code
         yield
 
 

@@ -1,6 +1,7 @@
 """Runners under torch.compile: small functions, right and with a fault planted through the caller's configuration."""
 
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -217,3 +218,11 @@ def test_what_the_caller_has_compiled_stays_compiled_and_what_a_check_compiles_l
     assert len(graphs) == 2
     compiled(numbers(7))
     assert len(graphs) == 2
+
+
+@needs_compiler
+def test_deprecations_of_pytorch_s_own_code_are_no_errors_of_the_user_where_warnings_are():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # as under pytest -W error; dynamo makes an instance of a custom Function
+        result = check(with_every_rule("Sine", torch.sin, torch.cos).apply, numbers(3), runners=("compile", "compile_grad"))
+    assert result.verdict == "agree"
