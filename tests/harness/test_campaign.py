@@ -94,6 +94,18 @@ def test_a_sample_that_was_not_compared_counts_as_left_out_with_its_reason(monke
     assert record["modes"]["R"]["left_out"][0]["reason"].startswith("crashed: ZeroDivisionError")
 
 
+def test_a_mode_that_pytorch_declares_it_does_not_have_is_asked_all_the_same():
+    # scatter_reduce of products has no forward rule, and answers 0 instead of refusing
+    result = run_unit(Unit("opinfo", "scatter_reduce.prod", ("F",), 0, samples=2))
+    assert [r["verdict"] for r in result.rows] == ["mismatch", "mismatch"]
+    # huber_loss refuses: that is no row, and each of its samples counts as left out with the reason
+    refused = run_unit(Unit("opinfo", "nn.functional.huber_loss", ("FR",), 0, samples=1))
+    (record,) = refused.coverage
+    (left,) = record["modes"]["FR"]["left_out"]
+    assert refused.rows == [] and left["samples"] == record["samples"] > 0
+    assert left["reason"] == "PyTorch declares no mixed forward and reverse derivative"
+
+
 def test_coverage_by_sample_is_told_on_every_page(found, tmp_path):
     out = campaign.write(found, tmp_path / "out", None, [], "gradwitness run")
     counted = {c["mode"]: c for c in json.loads((out / "summary.json").read_text())["sample_coverage"]}

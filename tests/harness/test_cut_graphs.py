@@ -137,7 +137,8 @@ def test_a_gradient_that_a_custom_function_leaves_out_is_its_own_fault_and_no_cu
             return None
 
     culprit = check(Forgetful.apply, POINT).culprit
-    assert culprit.kind == "custom Function" and culprit.reference_value == 3 * culprit.reference_value / 3
+    assert culprit.kind == "custom Function"
+    assert culprit.torch_value == 0.0 != culprit.reference_value  # three times what arrived
     assert culprit.line == Forgetful.backward.__code__.co_firstlineno
 
 

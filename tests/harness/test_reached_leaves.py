@@ -31,8 +31,8 @@ def leaf():
 GLOBAL = leaf()
 
 
-def by_global(x, f=TwiceInTheSecond.apply):
-    return f(x, GLOBAL)
+def by_global(x):
+    return TwiceInTheSecond.apply(x, GLOBAL)
 
 
 def by_closure():
@@ -78,10 +78,6 @@ class Plain(nn.Module):
 
     def forward(self, x):
         return TwiceInTheSecond.apply(x, self.w)
-
-
-def by_partial():
-    return functools.partial(TwiceInTheSecond.apply, leaf())
 
 
 @pytest.mark.parametrize(

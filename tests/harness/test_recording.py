@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from custom_functions import with_backward
-from gradwitness.harness import UnsupportedOperation, capture, check
+from gradwitness.harness import UnsupportedOperation, capture
 from gradwitness.harness.recorder.nodes import nodes_of, run_backward
 from gradwitness.reference_engine import Program, evaluate
 
@@ -102,17 +102,3 @@ def test_the_backward_run_notes_the_adjoints_of_every_node_and_leaves_grad_alone
     sine = next(n for n in nodes if n.name == "SinBackward0")
     np.testing.assert_array_equal(sine.received[0], np.ones(3))
     np.testing.assert_array_equal(sine.sent[0], gradient.numpy())
-
-
-def test_a_number_is_transposed_to_itself():
-    for fn in (lambda x: x.transpose(0, -1) * x, lambda x: x.t() * x):
-        result = check(fn, torch.tensor(0.5, dtype=torch.float64), modes=("R", "F"))
-        assert result.verdict == "agree", result.explain()
-
-
-@pytest.mark.parametrize("mode", ["R", "F", "RR"])
-def test_what_is_around_a_view_in_memory_is_there_in_every_mode(mode):
-    """as_strided may look at storage outside of its argument, where the witness says that it cannot follow."""
-    view = torch.arange(14.0, dtype=torch.float64)[:4]
-    result = check(lambda x: x.as_strided((2, 2), (1, 2), 10), view, modes=(mode,))
-    assert "raised" not in set(result.frame["verdict"]), result.explain()

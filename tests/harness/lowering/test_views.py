@@ -92,3 +92,17 @@ def test_as_strided_scatter_of_pytorch_keeps_what_was_overwritten():
 def test_a_part_of_lower_precision_has_its_cotangent_rounded():
     x, y = torch.randn(50, dtype=torch.float32), torch.randn(50, dtype=torch.float64)
     assert check(lambda x, y: torch.cat([x, y]), (x, y)).verdict == "agree"
+
+
+def test_a_number_is_transposed_to_itself():
+    for fn in (lambda x: x.transpose(0, -1) * x, lambda x: x.t() * x):
+        result = check(fn, torch.tensor(0.5, dtype=torch.float64), modes=("R", "F"))
+        assert result.verdict == "agree", result.explain()
+
+
+@pytest.mark.parametrize("mode", ["R", "F", "RR"])
+def test_storage_outside_the_argument_is_there_in_every_mode_and_no_mode_claims_to_follow_it(mode):
+    view = torch.arange(14.0, dtype=torch.float64)[:4]
+    frame = check(lambda x: x.as_strided((2, 2), (1, 2), 10), view, modes=(mode,)).frame
+    assert set(frame["verdict"]) == {"unsupported"}  # `raised` where the storage was copied without its surroundings
+    assert frame["message"].str.contains("storage outside its argument").all()
