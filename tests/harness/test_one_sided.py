@@ -72,3 +72,9 @@ def test_a_slope_along_every_line_is_no_derivative(mode):
     for fn in (torch.copysign, lambda x, y: torch.copysign(x, y) + x):
         assert check(fn, (x, y), modes=(mode,)).verdict in ("agree", "convention")
     assert check(torch.copysign, (x, x), modes=(mode,)).verdict == "mismatch"  # copysign(x, x) is x
+
+
+def test_directions_that_tell_a_slope_along_every_line_move_any_two_entries_apart():
+    # of 25 pairs of entries some are moved nearly alike by any regular choice of directions
+    x, y = torch.zeros(5, 1, dtype=torch.float64), torch.zeros(5, dtype=torch.float64)
+    assert check(torch.copysign, (x, y), modes=("F",)).verdict in ("agree", "convention")
