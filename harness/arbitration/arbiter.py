@@ -18,7 +18,7 @@ import numpy as np
 
 from ...reference_engine.program import Program
 from .exact_matrices import EXACT_MATRICES
-from .limits import DIGITS, Evaluation, NotEvaluated
+from .limits import DIGITS, LEAST, NEGLIGIBLE, Evaluation, NotEvaluated
 
 PROMISED = 50  # decimal digits of the number that is given
 # h = 10^-k times the size of x. An n-th difference loses n k of the 200 digits and is off by h² f⁽ⁿ⁺²⁾/6: with order 3
@@ -64,26 +64,31 @@ def arbitrate(
         except NotEvaluated as error:
             return Ruling(None, f"no value in mpmath: {error}")
         a, b = (y[0][()] if backward else np.asarray(y[which])[entry] for y in found)
-        return _ruling(mp.mpf(a), mp.mpf(b), evaluation)
+        return _ruling(mp.mpf(a), mp.mpf(b), evaluation, order)
 
 
-def _ruling(a: Any, b: Any, evaluation: Evaluation) -> Ruling:
+def _ruling(a: Any, b: Any, evaluation: Evaluation, order: int) -> Ruling:
     if not (mp.isfinite(a) and mp.isfinite(b)):
         return Ruling(None, "the function has no number beside the point")
     sizes = [abs(x) for y in evaluation.at_x for x in np.ravel(y) if mp.isfinite(x)]
-    nothing = mp.mpf(10) ** (-PROMISED) * max([mp.mpf(1), *sizes])
-    if abs(a) <= nothing and abs(b) <= nothing:
+    greatest = max([mp.mpf(1), *sizes])
+    nothing = mp.mpf(10) ** (-PROMISED) * greatest
+    if order and abs(a) <= nothing and abs(b) <= nothing:
+        if LEAST * greatest > NEGLIGIBLE * _step(evaluation, STEPS[1]) ** order:
+            return Ruling(None, "its digits are lost beside numbers that are too large")
         return Ruling("0", BY_DIFFERENCES)
     if abs(a - b) > mp.mpf(10) ** (-PROMISED) * abs(b):
         return Ruling(None, "differences do not settle: the point lies at a kink")
     return Ruling(mp.nstr(b, PROMISED), BY_DIFFERENCES)
 
 
+def _step(evaluation: Evaluation, k: int) -> Any:
+    return evaluation.scale / mp.mpf(10) ** k
+
+
 def _difference(evaluation: Evaluation, directions: Sequence[Sequence[Any]], k: int) -> list[Any]:
     """The central difference of order n along n directions, over (2h)ⁿ."""
-    inputs = evaluation.given[: len(evaluation.program.inputs)]
-    size = max((float(np.max(np.abs(x.astype(np.float64)), initial=0.0)) for x in inputs), default=0.0)
-    h = (mp.mpf(size) if 0.0 < size < np.inf else mp.mpf(1)) / mp.mpf(10) ** k
+    h = _step(evaluation, k)
     exactly = np.frompyfunc(mp.mpf, 1, 1)
     total: list[Any] = []
     for signs in itertools.product((1, -1), repeat=len(directions)):

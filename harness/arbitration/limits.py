@@ -33,6 +33,8 @@ SETTLED = 1e-12  # relative; far below what float64 tells apart, far above 10^-2
 JUMP = 0.01
 UNDEFINED = "undefined"
 LOST = 30  # digits that may be lost inside the function; what is left of a difference below that is 0
+NEGLIGIBLE = 1e-30  # a derivative that is lost so is 0 where it can be no larger; else it is not known
+LEAST = mp.mpf(10) ** (LOST - DIGITS)
 
 
 class NotEvaluated(Exception):
@@ -200,6 +202,13 @@ class Evaluation:
                 raise NotEvaluated(f"{name}: it leaves mpmath's numbers")
         return results
 
+    @property
+    def scale(self) -> Any:
+        """The size of the inputs, 1 where they are 0 or infinite."""
+        inputs = self.given[: len(self.program.inputs)]
+        size = max((float(np.max(np.abs(x.astype(np.float64)), initial=0.0)) for x in inputs), default=0.0)
+        return mp.mpf(size) if 0.0 < size < np.inf else mp.mpf(1)
+
     def moved(self, directions: Sequence[Sequence[Array]], h: Any) -> list[Array]:
         """The outputs at x + h Σ directions."""
         given = list(self.given)
@@ -249,15 +258,15 @@ def one_sided(evaluation: Evaluation, directions: Sequence[Sequence[Array]], sig
     """The limit for h → 0+ of the difference of f at the corners x + h Σ sᵢ dᵢ, over hⁿ Π sᵢ: of n directions dᵢ.
 
     For one direction the one-sided derivative, for two the mixed second difference from one of four sides. ±inf where
-    it grows without bound, NaN where there is no limit, `UNDEFINED` where there is no function on that side.
+    it grows without bound, NaN where there is no limit, or where it is lost beside numbers that are too large for these
+    digits; `UNDEFINED` where there is no function on that side.
     directions: each one array an input.
     """
     n = len(directions)
-    inputs = evaluation.given[: len(evaluation.program.inputs)]
-    size = max((float(np.max(np.abs(x.astype(np.float64)), initial=0.0)) for x in inputs), default=0.0)
-    scale = mp.mpf(size) if 0.0 < size < np.inf else mp.mpf(1)
+    scale = evaluation.scale
     sides = [[s * _exactly(t) for t in d] for d, s in zip(directions, signs, strict=True)]
     quotients = []
+    unknown: list[Any] = [False] * len(evaluation.at_x)
     for k in STEPS:
         h = scale / mp.mpf(10) ** k
         total: list[Any] = [mp.mpf(0)] * len(evaluation.at_x)
@@ -268,16 +277,18 @@ def one_sided(evaluation: Evaluation, directions: Sequence[Sequence[Array]], sig
             sign = (-1) ** (n - sum(corner)) * math.prod(signs)
             total = [a + sign * b for a, b in zip(total, y, strict=True)]
             terms = [a + np.abs(b) for a, b in zip(terms, y, strict=True)]
-        quotients.append([_rounded(a, b) / h**n for a, b in zip(total, terms, strict=True)])
-    return [np.asarray(np.frompyfunc(_limit, 3, 1)(*qs), dtype=object) for qs in zip(*quotients, strict=True)]
+        lost = [_lost(a, b) for a, b in zip(total, terms, strict=True)]
+        quotients.append([np.where(on, mp.mpf(0), a) / h**n for a, on in zip(total, lost, strict=True)])
+        most = NEGLIGIBLE * h**n / LEAST
+        unknown = [u | (on & (b > most)) for u, on, b in zip(unknown, lost, terms, strict=True)]
+    found = [np.frompyfunc(_limit, 3, 1)(*qs) for qs in zip(*quotients, strict=True)]
+    return [np.where(u, math.nan, np.asarray(f, dtype=object)) for u, f in zip(unknown, found, strict=True)]
 
 
-def _rounded(difference: Any, terms: Any) -> Any:
-    """A difference of terms, 0 where it is what their last digits leave."""
-    least = mp.mpf(10) ** (LOST - DIGITS)
-    return np.frompyfunc(lambda a, b: mp.mpf(0) if mp.isfinite(b) and abs(a) <= least * b else a, 2, 1)(
-        difference, terms
-    )
+def _lost(difference: Any, terms: Any) -> Any:
+    """Where a difference of terms is what their last digits leave."""
+    found = np.frompyfunc(lambda a, b: bool(mp.isfinite(b) and abs(a) <= LEAST * b), 2, 1)(difference, terms)
+    return np.asarray(found, dtype=bool)
 
 
 def _limit(a: Any, b: Any, c: Any) -> float | str:

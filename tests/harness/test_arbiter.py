@@ -34,6 +34,13 @@ def assert_digits(ruling, right):
         assert abs(mp.mpf(ruling.value) - right) <= abs(right) * mp.mpf(10) ** (1 - PROMISED)
 
 
+def test_a_number_lost_beside_numbers_that_are_too_large_is_not_called_zero():
+    x = np.array([0.0, 700.0])
+    found = [asked(lambda x: ops.sum(ops.exp(x)), x, "R", (k,), ([np.ones(2)],)) for k in (0, 1)]
+    assert found[0].value is None and "lost" in found[0].source
+    assert_digits(found[1], lambda: mp.exp(700))
+
+
 SCALARS = {
     "sin": (ops.sin, mp.sin, [mp.cos, lambda x: -mp.sin(x), lambda x: -mp.cos(x)]),
     "exp": (ops.exp, mp.exp, [mp.exp, mp.exp, mp.exp]),

@@ -47,6 +47,18 @@ def test_limits_of_every_order_are_the_derivatives_or_the_ends_of_the_set(f, x, 
         assert ends(f, x, order) == pytest.approx(wanted, rel=ROUNDED, abs=0.0, nan_ok=True), order
 
 
+def test_what_is_lost_beside_numbers_that_are_too_large_is_not_called_zero():
+    # e^x₀ + e^x₁ has the derivative 1 in x₀ = 0, whatever x₁ is; 200 digits do not hold it beside e^700
+    x = np.array([0.0, 700.0])
+    evaluation = evaluated(trace(lambda x: ops.sum(ops.exp(x)), x), [x])
+    unit = [np.array([1.0, 0.0])]
+    ((low, high),) = limits(evaluation, [unit])
+    assert math.isnan(low) and math.isnan(high)
+    y = np.array([0.0, 200.0])
+    ((low, high),) = limits(evaluated(trace(lambda x: ops.sum(ops.exp(x)), y), [y]), [unit])
+    assert (low, high) == pytest.approx((1.0, 1.0), rel=ROUNDED)
+
+
 def test_a_radial_function_has_the_derivatives_of_its_square():
     def bell(x):
         return ops.exp(-(ops.norm(x) ** 2))
