@@ -21,9 +21,9 @@ from ..recorder.nested import tensors_in
 from ..recorder.nodes import Node, nodes_of, run_backward
 from ..recorder.preserving import random_state, random_state_of_backward, random_states, set_random_states, untouched
 from ..recorder.recording import Recording, to_numpy
-from ..recorder.witnessing import CHECKPOINT, Witnessed
+from ..recorder.witnessing import CHECKPOINT, Witnessed, witness
 from ..result import ATEN, END_TO_END, MASKED, NOTHING_DEPENDS, Culprit
-from .by_limits import hold_against_limits, tell_decided
+from .by_limits import HALF, hold_against_limits, tell_decided
 from .calling_again import by_duals, with_parameters
 from .checkpoints import inside_checkpoints
 from .conventions import follow, within
@@ -44,6 +44,7 @@ NO_GRAPH = (
     "one (None): torch.autograd.grad refuses it alone, and counts it as 0 beside other terms"
 )
 BY_DUALS = "by dual numbers (torch.autograd.forward_ad): torch.func refuses this callable: {0}"
+NO_ONE_MEANING = "mode {0} of a run under no_grad: tangents flow through it and adjoints do not: no one meaning"
 PRECISION = ("float64", "float32", "bfloat16", "float16")
 
 
@@ -256,9 +257,25 @@ def _not_compared(
     if seen.missing:
         return next(iter(seen.missing)), "; ".join(sorted(set(seen.missing.values())))
     if seen.cut and "F" in mode:
-        text = f"mode {mode} of a run under no_grad: tangents flow through it and adjoints do not: no one meaning"
-        return f"mode {mode} through no_grad", text
+        return f"mode {mode} through no_grad", NO_ONE_MEANING.format(mode)
     return None
+
+
+def _written_unseen(
+    seen: Witnessed, question: Question, used: list[int], outputs: list[int], ask: Callable[[Any], Question]
+) -> bool:
+    """Whether a derivative depends on which way writes under no_grad are read: adjoints pass them by, tangents do not.
+
+    ask: gives the question for another reading of the run.
+    """
+    if not seen.passed:
+        return False
+    followed = witness(seen.recording, used, cut_no_grad=False)
+    if followed.missing:
+        return True
+    other = ask(followed.program(used, outputs))
+    pairs = zip(question.plan.run(question.given), other.plan.run(other.given), strict=True)
+    return not all(np.allclose(a, b, 0.0, HALF * np.max(np.abs(a), initial=0.0), equal_nan=True) for a, b in pairs)
 
 
 def compare_forward_modes(subject: Subject, rows: Rows, mode: str) -> Found:
@@ -322,10 +339,20 @@ def compare_forward_modes(subject: Subject, rows: Rows, mode: str) -> Found:
         found.unsupported[f"mode {mode} of random draws"] = text
         rows.add(**common, verdict="unsupported", message=text + "; compare it in mode R, or in eval mode")
         return found
-    program = seen.program([wrt[i] for i in used], [recording.outputs[i] for i in wanted])
+    arguments, results = [wrt[i] for i in used], [recording.outputs[i] for i in wanted]
+    program = seen.program(arguments, results)
     x, *directions = ([to_numpy(tensors[i]) for i in used] for tensors in (leaves, *along))
+
+    def ask(program: Any) -> Question:
+        return reference(program, x, [to_numpy(g) for g in c], directions, mode)
+
     try:
-        question = reference(program, x, [to_numpy(g) for g in c], directions, mode)
+        question = ask(program)
+        if "F" in mode and _written_unseen(seen, question, arguments, results, ask):
+            text = NO_ONE_MEANING.format(mode)
+            found.unsupported[f"mode {mode} through a write under no_grad"] = text
+            rows.add(**common, verdict="unsupported", message=text)
+            return found
     except EngineError as error:
         rows.add(**common, verdict="unsupported", message=str(error))
         found.unsupported[mode] = str(error)

@@ -42,7 +42,7 @@ class Witnessed:
     outputs are opaque inputs.
     values: the recorded number of every traced variable that is the output of a call, so that a reading can start from
     PyTorch's own values. followed: per call, the names of documented definitions its reading relies on.
-    cut: calls under no_grad whose results are held fixed. left: variables that a custom Function made of its inputs
+    cut: calls under no_grad whose results are held fixed. passed: writes under no_grad, which adjoints pass by. left: variables that a custom Function made of its inputs
     outside torch -> why they have no reading; they are opaque inputs too. kept: the dtypes of the run, for the judge.
     only_adjoints: derivatives are asked for in reverse mode alone.
     """
@@ -56,6 +56,7 @@ class Witnessed:
     opaque: list[Variable] = field(default_factory=list)
     followed: dict[int, tuple[str, ...]] = field(default_factory=dict)
     cut: list[int] = field(default_factory=list)
+    passed: list[int] = field(default_factory=list)
     left: dict[int, str] = field(default_factory=dict)
     kept: Any = None
     only_adjoints: bool = False
@@ -155,8 +156,7 @@ def _read(
         if not any(o is not None and recording.variables[o].is_float for o in call.outputs):
             continue
         if cut_no_grad and not call.grad_enabled and number not in custom:
-            if not _replace_unseen(seen, number, call):
-                seen.cut.append(number)
+            (seen.passed if _replace_unseen(seen, number, call) else seen.cut).append(number)
             continue
         _lower(seen, number, call)
         if not cut_no_grad and not call.grad_enabled and number not in inside:

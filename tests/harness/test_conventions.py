@@ -113,3 +113,12 @@ def test_the_padding_row_gets_nothing_in_reverse_mode(share, verdict):
 def test_derivatives_of_nested_modes_through_no_grad_are_not_claimed():
     result = check(under_no_grad, torch.tensor(2.0, dtype=torch.float64), modes=("RF",))
     assert result.verdict == "unsupported" and "no_grad" in result.explain()
+
+
+@pytest.mark.parametrize("mode", ["FR", "RF"])
+@pytest.mark.parametrize(("variance", "verdict"), [(0.0, "unsupported"), (0.5, "agree")])
+def test_derivatives_of_nested_modes_are_not_claimed_where_a_write_under_no_grad_changes_them(mode, variance, verdict):
+    # the clamp to 1e-6 has the tangent 0 below it, and passes adjoints as they are; above it both have slope 1
+    x, y = torch.tensor([1.0], dtype=torch.float64), torch.tensor([3.0], dtype=torch.float64)
+    result = check(lambda v: F.gaussian_nll_loss(x, y, v), torch.tensor([variance], dtype=torch.float64), modes=(mode,))
+    assert result.verdict == verdict, result.explain()
