@@ -18,7 +18,7 @@ from ..evidence.scripts import script_of_call
 from ..judgement.by_limits import NAN_MADE
 from ..judgement.comparing import Found, Subject, compare_forward_modes, compare_reverse
 from ..judgement.explaining import ZERO_TIMES_INFINITY
-from ..judgement.localising import suspects
+from ..judgement.localising import ALONG_ZEROS, nan_along_zeros, suspects
 from ..judgement.rows import Rows
 from ..recorder.recording import Recording
 from . import opinfo
@@ -211,6 +211,12 @@ def _candidates(
             script = script_of_call(recording, seen, subject, mode, worst)
         made = _candidate(name, culprit, mode, worst, size, elements(subject), case, script, None)
         made.kind = ZERO_TIMES_INFINITY if NAN_MADE in made.note else ""
+        if not made.kind and worst["verdict"] == "mismatch" and math.isnan(made.torch_value):
+            assert recording is not None and seen is not None
+            call = nan_along_zeros(recording, seen, mode, subject.seed)
+            if call is not None:
+                made.kind, made.culprit = ZERO_TIMES_INFINITY, call.qualified
+                made.note = ALONG_ZEROS.format(call.qualified)
         result.append(made)
     return result
 

@@ -27,7 +27,7 @@ from ..evidence.scripts import Directions, answers_of, random_directions
 from ..generation.drawn import Case
 from ..generation.emit import compiled, emit
 from .comparing import record
-from .localising import WEIGHTS, suspects
+from .localising import ALONG_ZEROS, WEIGHTS, suspects
 from .modes import lower, named, per_output, steps
 from .one_sided import EXACT
 
@@ -165,8 +165,7 @@ def _zero_times_infinity(case: Case, alone: list[Case], mode: str, dtype: str, s
                 break
             if any(np.any(a != 0) for a in answers):
                 taken.add(op)
-                note = f"along a direction of zeros the derivative is 0 whatever the slope; {op} has 0 times infinity"
-                yield Explanation(op, aten_operation(single), "0", case, note, ZERO_TIMES_INFINITY)
+                yield Explanation(op, aten_operation(single), "0", case, ALONG_ZEROS.format(op), ZERO_TIMES_INFINITY)
                 break
 
 

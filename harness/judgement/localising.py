@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +16,10 @@ from ..recorder.preserving import random_state
 from ..recorder.recording import Call, Recording, Ref
 from ..recorder.witnessing import Witnessed
 from .comparing import Found, Subject, compare_forward_modes, compare_reverse
+from .modes import DIRECTIONS, ask_torch, direction, lower, steps
 from .rows import Rows
+
+ALONG_ZEROS = "along a direction of zeros the derivative is 0 whatever the slope; {0} has 0 times infinity"
 
 
 def single_call(
@@ -106,3 +109,44 @@ def suspects(
             continue
         if any(r["verdict"] == "mismatch" for r in rows.rows):
             yield call, subject, found, rows
+
+
+def nan_along_zeros(recording: Recording, seen: Witnessed, mode: str, seed: int = 0) -> Call | None:
+    """The first recorded call, at numbers that are none of them NaN, whose derivative along a direction of zeros is NaN
+    in `mode` or in one of lower order that it holds; None if there is none.
+
+    (f(x + h 0) - f(x))/h = 0 whatever the slope, and the gradient of 0 f is 0 as well.
+    """
+    active = set(seen.tracers)
+    for asked in (mode, *lower(mode)):
+        for call in recording.calls:
+            met = [recording.variables[i] for i in (*call.references(), *(o for o in call.outputs if o is not None))]
+            subject = single_call(recording, call, active, seed)
+            if subject is None or any(v.is_float and np.isnan(v.value).any() for v in met):
+                continue
+            try:
+                if any(_is_nan(answers) for answers in _along_zeros(subject, asked)):
+                    return call
+            except (RuntimeError, NotImplementedError):  # PyTorch cannot be asked for this call in this mode
+                continue
+    return None
+
+
+def _along_zeros(subject: Subject, mode: str) -> Iterator[list[torch.Tensor | None]]:
+    """PyTorch's answers with each of the directions that `mode` takes set to zeros in turn."""
+    generator = torch.Generator().manual_seed(subject.seed)
+
+    def flat(*tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return tuple(y for y in tensors_in(subject.call(*tensors)) if y.is_floating_point() or y.is_complex())
+
+    with random_state():
+        x = [leaf.detach() for leaf in subject.inputs]
+        given = [[direction(y, generator) for y in likes] for likes in (flat(*x), *[x] * len(DIRECTIONS))]
+        for used in sorted({name for _, name in steps(mode)}):
+            zeros = ("c" + DIRECTIONS).index(used)
+            c, *along = ([torch.zeros_like(y) for y in d] if k == zeros else d for k, d in enumerate(given))
+            yield ask_torch(flat, x, c, along, mode)
+
+
+def _is_nan(answers: Sequence[torch.Tensor | None]) -> bool:
+    return any(a is not None and bool(a.isnan().any()) for a in answers)

@@ -42,9 +42,10 @@ class Witnessed:
     outputs are opaque inputs.
     values: the recorded number of every traced variable that is the output of a call, so that a reading can start from
     PyTorch's own values. followed: per call, the names of documented definitions its reading relies on.
-    cut: calls under no_grad whose results are held fixed. passed: writes under no_grad, which adjoints pass by. left: variables that a custom Function made of its inputs
-    outside torch -> why they have no reading; they are opaque inputs too. kept: the dtypes of the run, for the judge.
-    only_adjoints: derivatives are asked for in reverse mode alone.
+    cut: calls under no_grad whose results are held fixed. passed: writes under no_grad, which adjoints pass by. left:
+    variables that a custom Function made of its inputs outside torch -> why they have no reading; they are opaque
+    inputs too. kept: the dtypes of the run, for the judge. only_adjoints: derivatives are asked for in reverse mode
+    alone.
     """
 
     recording: Recording
