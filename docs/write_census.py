@@ -15,14 +15,12 @@ import torch
 from gradwitness.harness.campaigns.units import run_unit
 from gradwitness.harness.campaigns.work import Unit
 from gradwitness.harness.evidence.public_cases import CONVENTION, RIGHT, WRONG, PublicCase
-from gradwitness.harness.evidence.reported_cases import EAGER_CASES, ENTRIES
+from gradwitness.harness.evidence.reported_cases import ALLOWED, EAGER_CASES, ENTRIES
 from gradwitness.harness.judgement.modes import MODES
 from gradwitness.harness.recorder.recording import capture
 
 PAGE = Path(__file__).resolve().parent / "census.md"
 SOURCES = ("opinfo", "variations")
-# Where the value itself is NaN, as documented, nothing is tested.
-PASSES = {RIGHT: ("agree", "convention"), CONVENTION: ("agree", "convention", "indeterminate")}
 LOST = 0.5  # an `inaccurate` row that is off by more than this share fails a run
 HEAD = """# Census of reported wrong gradients
 
@@ -77,10 +75,9 @@ def met_at(case: PublicCase, culprit: str) -> str:
 def line(case: PublicCase) -> tuple[str, bool]:
     """The row of one case, and whether its verdict is the wanted one."""
     result = case.checked()
-    flagged = result.verdict in ("mismatch", "inaccurate")
-    right = flagged if case.status == WRONG else result.verdict in PASSES[case.status]
+    right = result.verdict in ALLOWED[case.status]
     culprit = result.culprit.operation if result.culprit is not None else ""
-    found = "yes" if case.status == WRONG and flagged else "no" if case.status == WRONG else "no fault"
+    found = "no fault" if case.status != WRONG else "yes" if right else "no"
     place, _, number = case.source.partition("#")
     report = f"[{case.source}](https://github.com/{place}/issues/{number})"
     if case.status != WRONG:

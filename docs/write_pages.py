@@ -11,6 +11,7 @@ import contextlib
 import functools
 import io
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -24,7 +25,7 @@ ORIGIN = "<!-- Written by `python docs/write_pages.py`; change {source} instead.
 GROUPS = (
     ("Wrong in reverse mode", "These reach ordinary training: `backward` gives the wrong number, at the inputs named."),
     (
-        "Wrong in forward mode or a second derivative only",
+        "Wrong in forward mode or a higher derivative only",
         "The plain reverse gradient is right, so a check of `backward` cannot see these.",
     ),
     ("Refused", "PyTorch raises where a derivative exists. The witness has it; nothing wrong is returned."),
@@ -99,18 +100,21 @@ def known(versions: Sequence[str]) -> str:
 
 def findings(issues: Sequence[KnownIssue]) -> str:
     """The page of known issues: a table for each group, then one section an issue."""
-    versions = {v for issue in issues for v in issue.seen}
+    versions = Counter(v for issue in issues for v in issue.seen)
+    seen = known([f"{number} in torch {v}" for v, number in sorted(versions.items())])
     unfiled = sum(not issue.issue for issue in issues)
+    untried = sum(issue.workaround is None for issue in issues)
     lines = [
         "# What it found in PyTorch",
         "",
         ORIGIN.format(source="harness/known_issues.toml"),
         "",
-        f"{len(issues)} known issues, seen in torch {known(sorted(versions))} on the CPU. Each has a closed form or an "
-        "argument that says what is right, a script that imports torch alone and prints both numbers, and what to do "
-        "until it is repaired. [Modes](../README.md#modes-how-pytorch-is-asked) are written outermost first. "
+        f"{len(issues)} known issues: {seen} were seen, on the CPU. Each has a closed form or an argument that says "
+        "what is right, a script that imports torch alone and prints both numbers, and what to do until it is "
+        "repaired. [Modes](../README.md#modes-how-pytorch-is-asked) are written outermost first. "
         "`tests/harness/test_known_issues.py` asks torch and the witness for each, runs each script, and sees that "
-        "torch gives the right number when it is asked as the last column says; so a repair in PyTorch is noticed. "
+        f"torch gives the right number when it is asked as the last column says (for all but {untried}); so a repair "
+        "in PyTorch is noticed. "
         f"No public issue is known for {unfiled} of them: [texts ready to be filed](to_file.md).",
     ]
     details: list[str] = []

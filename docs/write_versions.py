@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "versions.md"
 OUT = ROOT / "out" / "versions"
 CAMPAIGN = ("run", "--source", "opinfo", "--orders", "1,2", "--samples", "2")
+WITHOUT = {"Coverage lost": "new", "Coverage gained": "old"}
 HEAD = """# One version of torch against another
 
 <!-- Written by `python docs/write_versions.py {new}`. -->
@@ -74,6 +75,8 @@ def page(difference: Difference, old: str, new: str) -> str:
     for name, frame in parts.items():
         if len(frame):
             shown = frame.drop(columns=[c for c in ("worse", "id", "source", "layout", "dtype") if c in frame])
+            if name in WITHOUT:  # what the version that lacks the comparison says of it
+                shown = shown.rename(columns={"verdict": f"in torch {old if WITHOUT[name] == 'old' else new}"})
             rows = [list(shown.columns), ["---"] * shown.shape[1], *shown.astype(str).values.tolist()]
             lines = ("| " + " | ".join(" ".join(c.split()).replace("|", "\\|") for c in row) + " |" for row in rows)
             text += f"\n## {name}\n\n" + "\n".join(lines) + "\n"
