@@ -141,6 +141,27 @@ def test_every_fault_of_torch_that_the_readme_names_is_a_known_issue_in_these_mo
         assert sorted(shown.split()) == sorted(modes.get(name, "no such entry").split()), name
 
 
+def test_every_count_that_the_readme_takes_from_a_page_stands_on_that_page() -> None:
+    readme = " ".join(README.split())
+    pages = ("census", "scoreboard", "calibration_half")
+    census, scoreboard, half = ((ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8") for name in pages)
+    counts = re.search(r"^(.+) wrong ones found; (.+) right ones let pass; (.+) conventions\.$", census, re.MULTILINE)
+    wrong, right, documented = counts.groups()
+    assert f"[{wrong} wrong gradients, while {right} repaired ones and {documented} conventions pass]" in readme
+    (cases,) = re.findall(r"(\d+ cases of \d+ faults)", scoreboard)
+    assert f"{cases}, none of them missed" in readme
+    asked = re.findall(r"^\| float.*? \(\d+ cases\).*\|$", scoreboard, re.MULTILINE)
+    assert len(asked) == 3 and all(row in README.splitlines() for row in asked)
+    classes = scoreboard.partition("## By class and size")[2].partition("## ")[0]
+    found = [row.split("|")[6].strip() for row in classes.splitlines() if re.match(r"\| .*\| float\d+ \|", row)]
+    assert len(found) > 16 and set(found) == {"100 %"}
+    programs = re.search(r"^\| programs \| ([\d,]+) \|", half, re.MULTILINE).group(1)
+    assert f"({programs} programs in bfloat16, float16 and under autocast, no false alarm)" in readme
+    assert re.search(r"^\| false alarms \| 0 \|", half, re.MULTILINE)
+    shares = re.findall(r"^\| the same in \d+ well conditioned entries \| ([\d.]+) % \|", half, re.MULTILINE)
+    assert len(shares) == 3 and all(float(share) > 99.0 for share in shares)
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_relative_link_leads_to_a_file_and_heading(page: Path) -> None:
     for target in links(page.read_text(encoding="utf-8")):
