@@ -60,22 +60,35 @@ class LastRoundings:
             return np.asarray(self._least(self._outputs[i]))
 
     def _least(self, v: Variable) -> Any:
-        if v not in self._steps:
-            return 0.0
-        if v not in self._found:
-            primitive, equation, arguments, result = self._steps[v]
-            s, _ = self._noise.deviation(primitive, equation, arguments, result, v)
-            from_arguments = {k: self._least(equation.inputs[k]) for k in self._carried[v]}
-            if primitive.name in MOVES:
-                moved = [from_arguments.get(k, 0.0) if x.dtype.kind in "fc" else x for k, x in enumerate(arguments)]
-                shaped = [np.broadcast_to(m, x.shape) for m, x in zip(moved, arguments, strict=True)]
-                params = equation.params | ({"value": 0.0} if "value" in equation.params else {})
-                s = np.abs(primitive.forward(*shaped, **params))
-            else:
-                for k, t in from_arguments.items():
-                    s = np.maximum(s, SLOPES[primitive.name](t, k, result, arguments))
-            self._found[v] = s
-        return self._found[v]
+        """The bound of one variable, and of those that it needs before it: a chain of them may be as long as a run."""
+        waiting = [v]
+        while waiting:
+            top = waiting[-1]
+            needed = [w for w in self._sources(top).values() if w in self._steps and w not in self._found]
+            if not needed:
+                waiting.pop()
+                if top in self._steps and top not in self._found:
+                    self._found[top] = self._bound(top)
+            waiting += needed
+        return self._found.get(v, 0.0)
+
+    def _sources(self, v: Variable) -> dict[int, Variable]:
+        """The arguments whose rounding `v` carries on, by their positions."""
+        return {k: self._steps[v][1].inputs[k] for k in self._carried[v]} if v in self._steps else {}
+
+    def _bound(self, v: Variable) -> Any:
+        """The bound of a variable whose arguments have theirs."""
+        primitive, equation, arguments, result = self._steps[v]
+        s, _ = self._noise.deviation(primitive, equation, arguments, result, v)
+        from_arguments = {k: self._found.get(w, 0.0) for k, w in self._sources(v).items()}
+        if primitive.name in MOVES:
+            moved = [from_arguments.get(k, 0.0) if x.dtype.kind in "fc" else x for k, x in enumerate(arguments)]
+            shaped = [np.broadcast_to(m, x.shape) for m, x in zip(moved, arguments, strict=True)]
+            params = equation.params | ({"value": 0.0} if "value" in equation.params else {})
+            return np.abs(primitive.forward(*shaped, **params))
+        for k, t in from_arguments.items():
+            s = np.maximum(s, SLOPES[primitive.name](t, k, result, arguments))
+        return s
 
 
 def carried(plan: Plan, outputs: Sequence[Variable]) -> dict[Variable, tuple[int, ...]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 from gradwitness.reference_engine import grad, ops, trace
@@ -79,3 +81,16 @@ def test_a_part_of_a_plan_gives_those_outputs_and_computes_nothing_else():
     assert all(np.array_equal(x, whole[i]) for x, i in zip(part.run(given), (2, 1), strict=True))
     assert {e.primitive for e in part.equations} == {"exp", "multiply"}
     assert plan.part([2, 1]) is part and plan.part([0, 1, 2]) is plan
+
+
+def test_the_bound_of_a_chain_longer_than_the_stack_of_python_is_that_of_a_short_one():
+    def scaled(times):
+        def fn(a, b, c):
+            for _ in range(times):
+                a = a * 1.0
+            return a
+
+        program = trace(fn, A, B, C)
+        return LastRoundings(Plan(program), arguments_of(program, [A, B, C]), "float64").least(0)
+
+    assert np.array_equal(scaled(2 * sys.getrecursionlimit()), scaled(1))
