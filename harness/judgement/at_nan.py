@@ -7,7 +7,7 @@ does not depend on a NaN is judged as ever.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -38,7 +38,9 @@ def settle(question: Question, answers: Sequence[Array], exact: Sequence[Array],
     for i, (t, y, r) in enumerate(zip(answers, exact, results, strict=True)):
         if r.verdict not in ("mismatch", "indeterminate"):
             continue
-        if t.shape != y.shape or (question.without_value and not pointwise):
+        if t.shape != y.shape:  # no NaN excuses that
+            continue
+        if question.without_value and not pointwise:
             r.verdict, r.note = "convention", ANY_VALUE
             continue
         if pointwise and all(x.size in (1, t.size) for x in arguments):
@@ -119,18 +121,36 @@ def unequal(question: Question, t: Array, at: Array, keys: Sequence[int]) -> Jud
     _, group = np.unique(rows, axis=0, return_inverse=True)
     order = np.argsort(group.ravel(), kind="stable")
     allowed = 2.0 * THRESHOLD * UNIT_ROUNDOFF[question.dtype]
-    for same in np.split(order, np.flatnonzero(np.diff(group.ravel()[order])) + 1):
-        found = slopes[places[same]]
-        apart = _differ(found[:, None], found[None, : min(len(same), SEEN)], allowed)
-        if not apart.any():
+    for same in _groups_of_several_numbers(group.ravel()[order], slopes[places[order]], order, allowed):
+        odd_one = _odd_one(slopes[places[same]], allowed)
+        if odd_one is None:
             continue
-        first = int(np.argmin(apart.sum(axis=0)))  # what most of them have, the first of these
-        odd, usual = places[same[int(np.argmax(apart[:, first]))]], places[same[first]]
+        first, apart = odd_one
+        odd, usual = places[same[int(np.argmax(apart))]], places[same[first]]
         entry, other = (tuple(int(n) for n in np.unravel_index(int(k), t.shape)) for k in (odd, usual))
         note = UNEQUAL.format(slopes[odd], list(entry), slopes[usual], list(other))
-        a, b, wrong = number_of(flat[odd]), number_of(slopes[usual] * per_unit[odd]), int(apart[:, first].sum())
+        a, b, wrong = number_of(flat[odd]), number_of(slopes[usual] * per_unit[odd]), int(apart.sum())
         return Judgement("mismatch", np.inf, entry, a, b, 0.0, np.inf, np.inf, np.inf, t.size, wrong, note)
     return None
+
+
+def _groups_of_several_numbers(group: Array, found: Array, order: Array, allowed: float) -> Iterator[Array]:
+    """The parts of `order` with one number of `group`, which is sorted, whose numbers `found` are not all one."""
+    starts = np.flatnonzero(np.diff(group, prepend=-1))
+    ends = np.append(starts[1:], group.size)
+    least, greatest = (f.reduceat(found, starts) for f in (np.fmin, np.fmax))
+    missing = np.add.reduceat(np.isnan(found).astype(np.int64), starts)
+    several = _differ(least, greatest, allowed) | ((missing > 0) & (missing < ends - starts))
+    for k in np.flatnonzero(several):
+        yield order[starts[k] : ends[k]]
+
+
+def _odd_one(found: Array, allowed: float) -> tuple[int, Array] | None:
+    """(place of what most of the numbers are, which of them are not that); None where all are near to one."""
+    _, places = np.unique(found[:SEEN], return_index=True)
+    apart = {int(k): _differ(found, found[k], allowed) for k in np.sort(places)}
+    first = min(apart, key=lambda k: int(apart[k].sum()))
+    return (first, apart[first]) if apart[first].any() else None
 
 
 def _differ(a: Array, b: Array, allowed: float) -> Array:

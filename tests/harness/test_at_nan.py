@@ -1,13 +1,16 @@
 """At NaN any derivative is legitimate, equal entries must have equal ones, and what is not NaN is judged as ever."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from gradwitness.harness import check
 from gradwitness.harness.judgement.at_nan import by_entries
+from gradwitness.harness.judgement.judging import Question, judge
 from gradwitness.reference_engine import ops, reverse, simplify, trace
-from gradwitness.reference_engine.evaluate import Plan
+from gradwitness.reference_engine.evaluate import Plan, arguments_of
 
 NAN = float("nan")
 LENGTH = 67  # 64 entries fill the registers of every vector extension, three are left
@@ -79,3 +82,47 @@ def test_sums_are_not_entry_by_entry():
     assert not by_entries(gradient_of(lambda x: ops.softmax(x, axis=0)))
     x = torch.tensor([[NAN, 1.0, NAN], [0.0, 1.0, 2.0]], dtype=torch.float64)
     assert check(lambda x: F.softmax(x, 1), x).verdict in ("agree", "convention")
+
+
+def test_many_nans_take_memory_in_proportion_to_their_number():
+    x = torch.full((200_000,), NAN, dtype=torch.float64)
+    tracemalloc.start()
+    try:
+        assert check(torch.relu, x).verdict == "convention"
+        assert tracemalloc.get_traced_memory()[1] < 100 * x.nbytes  # 256 numbers for each of them would be 256 times
+    finally:
+        tracemalloc.stop()
+
+
+class ProductWithSlope(torch.autograd.Function):
+    """x y, with the slope in x that is given."""
+
+    @staticmethod
+    def forward(ctx, x, y, slope):
+        ctx.save_for_backward(x, slope)
+        return x * y
+
+    @staticmethod
+    def backward(ctx, g):
+        x, slope = ctx.saved_tensors
+        return g * slope, g * x, None
+
+
+def test_one_group_of_equal_entries_with_two_slopes_is_found_among_many_with_one():
+    x, y = torch.full((60,), NAN, dtype=torch.float64), 1.0 + torch.arange(60.0, dtype=torch.float64) // 3
+    inner = 1.0 + y  # not the derivative, and one number wherever y is one
+
+    def with_slope(slope):
+        return check(lambda x, y: ProductWithSlope.apply(x, y, slope), (x, y)).frame
+
+    assert "mismatch" not in set(with_slope(inner)["verdict"])
+    inner[31] += 1e-9
+    wrong = with_slope(inner)
+    assert list(wrong[wrong["verdict"] == "mismatch"]["entry"])[0] == "[31]"
+
+
+def test_nan_excuses_no_gradient_of_another_shape():
+    program = trace(lambda x: x * 2.0, np.full(3, NAN))
+    given = arguments_of(program, [np.full(3, NAN)])
+    question = Question(Plan(program), given, [np.full(4, NAN)], "float64", input_is_nan=True)
+    assert [j.verdict for j in judge(question)] == ["mismatch"]
