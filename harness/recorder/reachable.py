@@ -8,7 +8,8 @@ from __future__ import annotations
 import dis
 import functools
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+import itertools
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack
 from typing import Any, NamedTuple
 
@@ -39,10 +40,11 @@ class Reached(torch.nn.Module):
         self, fn: Callable[..., Any], parts: Mapping[str, torch.nn.Module], leaves: Mapping[str, Part]
     ) -> None:
         super().__init__()
-        self.__dict__["called"] = fn  # no part of its own, where it is a module
+        # past what nn.Module looks for among parts and parameters: `fn` may be a module, a leaf may have any name
+        self.__dict__["called"] = fn
         self._modules.update(parts)
         self._parameters.update({name: part.value for name, part in leaves.items()})
-        self.places = {name: (part.value, part.bind) for name, part in leaves.items()}
+        self.__dict__["places"] = {name: (part.value, part.bind) for name, part in leaves.items()}
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The callable's own result."""
@@ -64,9 +66,9 @@ def as_module(fn: Callable[..., Any]) -> tuple[Callable[..., Any], torch.nn.Modu
     leaves: dict[str, Part] = {}
     for name, found in _reached(Part(OWNER, fn, _cannot), DEPTH, set()):
         if isinstance(found.value, torch.Tensor):
-            leaves[name if name not in leaves else f"{name}_{len(leaves)}"] = found
+            leaves[_free(name, (*parts, *leaves))] = found
         elif not any(any(found.value is inner for inner in part.modules()) for part in parts.values()):
-            parts[name if name not in parts else f"{name}_{len(parts)}"] = found.value
+            parts[_free(name, (*parts, *leaves))] = found.value
     registered = {id(p) for m in parts.values() for p in m.parameters()}
     leaves = {name: found for name, found in leaves.items() if id(found.value) not in registered}
     if isinstance(fn, torch.nn.Module) and not leaves:
@@ -75,6 +77,12 @@ def as_module(fn: Callable[..., Any]) -> tuple[Callable[..., Any], torch.nn.Modu
         return fn, None
     made = Reached(fn, parts, leaves)
     return made, made
+
+
+def _free(name: str, taken: Collection[str]) -> str:
+    """A name as near to `name` as a part of a module may bear, and that no other part has."""
+    name = name.replace(".", "_")
+    return next(n for n in itertools.chain((name,), (f"{name}_{k}" for k in itertools.count(1))) if n not in taken)
 
 
 def name_of(fn: Callable[..., Any]) -> str:

@@ -134,3 +134,39 @@ def test_a_name_that_is_only_an_attribute_is_no_global():
 
 
 w = leaf()  # Holder names it as an attribute alone
+
+
+def by_dictionary():
+    parameters = {"layer.weight": leaf(), "layer_weight": leaf()}
+    return lambda x: x * parameters["layer.weight"] + parameters["layer_weight"]
+
+
+def beside_a_module():
+    w = nn.Linear(3, 3, dtype=F64)
+    inner = by_product(leaf())
+    return lambda x: inner(w(x))
+
+
+def by_product(w):
+    return lambda x: x * w
+
+
+def by_the_name_of_an_attribute_of_ours():
+    places = leaf()
+    return lambda x: x * places
+
+
+@pytest.mark.parametrize(
+    ("make", "names"),
+    [
+        (by_dictionary, {"layer_weight", "layer_weight_1"}),
+        (beside_a_module, {"w", "w_1.weight", "w_1.bias"}),
+        (by_the_name_of_an_attribute_of_ours, {"places"}),
+    ],
+    ids=["dots", "module", "places"],
+)
+def test_a_leaf_may_bear_any_name_and_that_of_another_part(make, names):
+    result = check(make(), torch.tensor([1.0, 2.0, 3.0], dtype=F64), modes=("R", "F", "RR"))
+    assert set(result.frame["verdict"]) == {"agree"}, result.explain()
+    whole = result.frame[(result.frame["program"] == "whole") & (result.frame["mode"] == "R")]
+    assert set(whole["wrt"]) == {"x", *names}
