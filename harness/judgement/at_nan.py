@@ -46,7 +46,7 @@ def settle(question: Question, answers: Sequence[Array], exact: Sequence[Array],
         if pointwise and all(x.size in (1, t.size) for x in arguments):
             at = np.zeros(t.size, dtype=bool)
             for x in arguments:
-                at |= np.isnan(x).ravel() if x.dtype.kind in "fc" else False
+                at |= _is_nan(x, question.complex_numbers).ravel()
             found = unequal(question, t, at, [k for k in range(len(arguments)) if k not in question.scales])
             if found is not None:
                 results[i] = found
@@ -77,12 +77,24 @@ def _alone(question: Question, i: int, answer: Array) -> Question:
 def reached_by_nan(question: Question, arguments: Sequence[Array], exact: Sequence[Array]) -> list[Array]:
     """The entries of each output that depend on a NaN: those that change with the number that stands in its place."""
     reached = [np.isnan(y) for y in exact]
+    missing = [_is_nan(x, question.complex_numbers) for x in arguments]
     with np.errstate(all="ignore"):
         for number in IN_ITS_PLACE:
-            given = [np.where(np.isnan(x), number, x) if x.dtype.kind in "fc" else x for x in arguments]
+            given = [np.where(gone, number, x) if gone.any() else x for x, gone in zip(arguments, missing, strict=True)]
             for k, y in enumerate(question.plan.run(given)):
                 reached[k] = reached[k] | ~((y == exact[k]) | (np.isnan(y) & np.isnan(exact[k])))
-    return reached
+    return [_of_both_parts(at, question.complex_numbers) for at in reached]
+
+
+def _is_nan(x: Array, complex_numbers: bool) -> Array:
+    """Which entries are NaN; of a complex number (nan, 0.3) both parts are: PyTorch's product with 2 is (nan, nan)."""
+    if x.dtype.kind not in "fc":
+        return np.zeros(x.shape, dtype=bool)
+    return _of_both_parts(np.isnan(x), complex_numbers)
+
+
+def _of_both_parts(at: Array, complex_numbers: bool) -> Array:
+    return at | at[..., ::-1] if complex_numbers and at.shape[-1:] == (2,) else at
 
 
 def by_entries(plan: Plan) -> bool:

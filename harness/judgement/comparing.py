@@ -164,6 +164,7 @@ def _globally(
     undefined = any(np.isnan(recording.variables[v].value).any() for v, _ in outputs)
     scales = range(len(used), len(inputs))
     question = Question(plan, given, answers, dtype, lossy, nan, subject.seed, undefined, scales=scales)
+    question.complex_numbers = recording.has_complex
     question.without_value = all(np.isnan(recording.variables[v].value).all() for v, _ in outputs)
     judged = judge(question)
     if not seen.followed:
@@ -369,6 +370,7 @@ def compare_forward_modes(subject: Subject, rows: Rows, mode: str) -> Found:
         ]
     question.dtype = works_in(subject, recording, seen, mode)
     question.input_is_nan = any(np.isnan(a).any() for a in x)
+    question.complex_numbers = recording.has_complex
     question.outside_domain = any(np.isnan(recording.variables[recording.outputs[i]].value).any() for i in wanted)
     question.without_value = all(np.isnan(recording.variables[recording.outputs[i]].value).all() for i in wanted)
     judged = judge(question)

@@ -162,6 +162,7 @@ def _question(
     flags = nan, seed, undefined or arrives, arrives
     scales = range(len(values), count)
     question = Question(plan, given, sent, dtype, lossy, *flags, operands=operands, scales=scales)
+    question.complex_numbers = any(d.is_complex for d in dtypes)
     question.without_value = all(np.isnan(recording.variables[v].value).all() for _, v in outputs)
     return question, program, values, cotangents
 
@@ -206,7 +207,9 @@ def judge_values(seen: Witnessed, seed: int = 0) -> Iterator[LocalVerdict]:
         dtype = str(recording.variables[outs[0]].dtype).removeprefix("torch.")
         nan = any(np.isnan(x).any() for x in values if x.dtype.kind == "f")
         answers = [recording.variables[o].value for o in outs]
-        for i, judgement in enumerate(judge(Question(plan, given, answers, dtype, None, nan, seed, True))):
+        question = Question(plan, given, answers, dtype, None, nan, seed, True)
+        question.complex_numbers = any(recording.variables[v].dtype.is_complex for v in (*call.references(), *outs))
+        for i, judgement in enumerate(judge(question)):
             if recording.variables[outs[i]].dtype.is_complex:
                 name_part(judgement)
             yield LocalVerdict(call.qualified, call.where, "value", i, judgement)

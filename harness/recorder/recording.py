@@ -118,6 +118,11 @@ class Recording:
         return sorted({c.qualified for c in self.calls})
 
     @property
+    def has_complex(self) -> bool:
+        """Whether the run holds complex numbers."""
+        return any(v.dtype.is_complex for v in self.variables)
+
+    @property
     def draws(self) -> bool:
         """Whether the run drew random numbers."""
         return any(may_draw(c.func) for c in self.calls if c.func is not None)

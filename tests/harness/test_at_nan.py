@@ -126,3 +126,29 @@ def test_nan_excuses_no_gradient_of_another_shape():
     given = arguments_of(program, [np.full(3, NAN)])
     question = Question(Plan(program), given, [np.full(4, NAN)], "float64", input_is_nan=True)
     assert [j.verdict for j in judge(question)] == ["mismatch"]
+
+
+class ComplexDouble(torch.autograd.Function):
+    """2 z, with the factor that is given in its backward."""
+
+    @staticmethod
+    def forward(ctx, z, factor):
+        ctx.factor = factor
+        return z * 2
+
+    @staticmethod
+    def backward(ctx, g):
+        return g * ctx.factor, None
+
+
+@pytest.mark.parametrize("fn", [lambda z: z * 2, lambda z: (z * 2).imag.exp(), lambda z: z.real * z.imag])
+def test_a_complex_number_with_a_part_that_is_nan_is_nan_in_both(fn):
+    """PyTorch's (nan + 0.3i) · 2 is nan + nan i, the product with 2 + 0i."""
+    z = torch.tensor([complex(NAN, 0.3), complex(0.3, NAN), 1.0 + 1.0j], dtype=torch.complex128)
+    assert check(fn, z, modes=("R", "F", "RR")).verdict in ("agree", "convention")
+
+
+def test_a_wrong_derivative_at_a_complex_number_is_not_excused_by_nan_elsewhere():
+    z = torch.tensor([complex(NAN, 0.3), 1.0 + 1.0j], dtype=torch.complex128)
+    result = check(lambda z: ComplexDouble.apply(z, 2.0 + 1e-6), z)
+    assert result.verdict == "mismatch" and result.culprit.entry == (1,)
