@@ -39,7 +39,7 @@ def subject_of(
     args = inputs if isinstance(inputs, tuple) else (inputs,)
     flat, tree = flatten((args, dict(kwargs)))
     names = _names(fn, module, args, kwargs)
-    _refuse_meta(flat, names, module)
+    _refuse_unreadable(flat, names, module)
     tensors = {i: a for i, a in enumerate(flat) if isinstance(a, torch.Tensor)}
     floating = [i for i, a in tensors.items() if a.is_floating_point() or a.is_complex()]
     parameters = _parameters(module)
@@ -107,13 +107,25 @@ def _parameters(module: torch.nn.Module | None) -> list[tuple[list[str], torch.n
     return [(list(dict.fromkeys(names)), p) for names, p in found.values()]
 
 
-def _refuse_meta(flat: Sequence[Any], names: Sequence[str], module: torch.nn.Module | None) -> None:
+def _refuse_unreadable(flat: Sequence[Any], names: Sequence[str], module: torch.nn.Module | None) -> None:
+    """Raise UsageError for the first tensor whose numbers cannot be read as one array."""
     named = [(n, a) for n, a in zip(names, flat, strict=True) if isinstance(a, torch.Tensor)]
     for name, t in (*named, *(() if module is None else (*module.named_parameters(), *module.named_buffers()))):
         if t.is_meta:
             raise UsageError(
                 f"check: {name} is on the meta device, of shape {tuple(t.shape)} and without numbers; accepted are "
                 "tensors with numbers. Create it on a device, for example with to_empty and an initialisation."
+            )
+        if torch._C._functorch.is_functorch_wrapped_tensor(t):
+            raise UsageError(
+                f"check: {name} is what torch.func (vmap, grad, jvp) hands to the function that it transforms, and has "
+                "no numbers of its own there; accepted are tensors with numbers. Call check outside of that function, "
+                "on the function itself."
+            )
+        if t.is_nested:
+            raise UsageError(
+                f"check: {name} is a nested tensor, of several shapes; accepted are tensors of one shape. Pass its "
+                "parts as a tuple (unbind), and nest them in the callable."
             )
 
 

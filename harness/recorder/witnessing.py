@@ -16,6 +16,7 @@ from torch.utils._pytree import tree_map
 from ...reference_engine import ops
 from ...reference_engine.errors import EngineError
 from ...reference_engine.program import Equation, Program, Variable
+from ...reference_engine.rounding import UNIT_ROUNDOFF
 from ...reference_engine.tracing import Builder, Tracer
 from ..errors import UnsupportedOperation
 from ..lowering import CallSite, NotCovered, find, is_constant
@@ -263,7 +264,10 @@ def _lower(seen: Witnessed, number: int, call: Call) -> None:
     )
     if is_complex:
         lowering = find_complex(call.name, overload)
-    if lowering is None:
+    short = _too_short(seen, call)
+    if short:
+        seen.unsupported[number] = f"{call.qualified}: numbers of {short}, whose rounding the witness does not know"
+    elif lowering is None:
         what = "no rule in the witness" + (" for complex numbers" if is_complex else "")
         seen.unsupported[number] = f"{call.qualified}: {what}"
     else:
@@ -307,6 +311,15 @@ def _lower(seen: Witnessed, number: int, call: Call) -> None:
                 _enter(seen, o)
                 seen.opaque.append(seen.tracers[o].variable)
     seen.spans[number] = (start, len(seen.builder.equations))
+
+
+def _too_short(seen: Witnessed, call: Call) -> str:
+    """A dtype of differentiated numbers of a call that is none of those whose rounding is known; "" if none is."""
+    variables = seen.recording.variables
+    traced = [*[i for i in call.references() if i in seen.tracers], *[o for o in call.outputs if o is not None]]
+    floats = [variables[i].dtype for i in traced if variables[i].is_float]
+    names = [str(d.to_real() if d.is_complex else d).removeprefix("torch.") for d in floats]
+    return next((name for name in names if name not in UNIT_ROUNDOFF), "")
 
 
 def _parts(seen: Witnessed, index: int, whole: Any) -> Pair:

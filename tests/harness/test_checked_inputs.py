@@ -193,3 +193,19 @@ def test_a_model_in_a_closure_is_left_untouched():
     model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4)).double()
     check(lambda x: model(x).sum(), normal(5, 3), modes=("R", "F"))
     assert model[1].num_batches_tracked == 0 and torch.equal(model[1].running_mean, torch.zeros(4).double())
+
+
+def test_tensors_within_a_transform_and_nested_ones_are_refused_by_name():
+    with pytest.raises(UsageError, match=r"x is what torch.func \(vmap, grad, jvp\) hands to the function"):
+        torch.func.grad(lambda x: check(lambda x: x.sin(), x) and x.sum())(normal(3))
+    with pytest.raises(UsageError, match="x is a nested tensor"):
+        check(lambda x: x.sin(), torch.nested.nested_tensor([torch.ones(2), torch.ones(3)]))
+
+
+@pytest.mark.parametrize("mode", ["R", "F", "RR"])
+def test_numbers_in_eight_bits_are_unsupported_by_the_name_of_their_dtype(mode):
+    x, short = torch.randn(4), torch.randn(4).to(torch.float8_e4m3fn)
+    result = check(lambda x: x.to(torch.float8_e5m2).float() * 2.0, x, modes=(mode,))
+    assert result.verdict == "unsupported" and "numbers of float8_e5m2" in result.explain()
+    assert check(lambda x, w: x * w.float(), (x, short), modes=(mode,)).verdict == "unsupported"
+    assert check(lambda x, w: x * w.float(), (x, short), modes=(mode,), wrt=[0]).verdict == "agree"
