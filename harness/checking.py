@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from itertools import product
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 import torch.autograd.forward_ad
@@ -40,7 +42,24 @@ from .runners.surroundings import surroundings
 from .subjects import converted, in_precision, initialised, subject_of
 from .tabling import GIVEN, IN_PLACE, Cell
 
+P, T = ParamSpec("P"), TypeVar("T")
 
+
+def _one_at_a_time(call: Callable[P, T]) -> Callable[P, T]:
+    """Calls from several threads run one after the other: levels of forward mode are PyTorch's for the whole process,
+    and so are the buffers that our plans compute in.
+    """
+    lock = threading.RLock()
+
+    @functools.wraps(call)
+    def alone(*args: P.args, **kwargs: P.kwargs) -> T:
+        with lock:
+            return call(*args, **kwargs)
+
+    return alone
+
+
+@_one_at_a_time
 def check(
     fn: Callable[..., Any],
     inputs: Any,
@@ -70,7 +89,8 @@ def check(
 
     Every autograd node is judged on its own, every value and the end-to-end gradients too. Leaves no trace:
     parameters, .grad, buffers, train flags and random state are as before. Raises UsageError for arguments that are
-    not accepted; what `fn` itself raises becomes a row with verdict `raised`.
+    not accepted; what `fn` itself raises becomes a row with verdict `raised`. Checks of several threads run one after
+    the other.
     """
     own = in_effect()
     own.hold(accepted_names)

@@ -1,6 +1,8 @@
 """`check` runs under what its caller has set around it, and puts back every part of it that it has to change."""
 
 import random
+import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -330,3 +332,27 @@ def test_compiled_runners_hold_the_caller_s_configuration_too():
             bad = check(lambda x, w: OffTanh.apply(x @ w), (x, w), runners="compile")
             assert [key for key, value in state().items() if before[key] != value] == [], name
         assert good.verdict == "agree" and bad.verdict == "mismatch", name
+
+
+def test_checks_of_several_threads_run_one_after_the_other() -> None:
+    """Forward mode has one stack of levels for the whole process, and our plans compute in buffers that they keep."""
+    start = threading.Barrier(2)
+    running: list[int] = []
+    verdicts: list[str] = []
+
+    def fn(x: torch.Tensor) -> torch.Tensor:
+        running.append(threading.get_ident())
+        time.sleep(0.01)
+        return x.sin() * x
+
+    def work() -> None:
+        start.wait()
+        verdicts.append(check(fn, torch.ones(3, dtype=torch.float64), modes=("R", "F")).verdict)
+
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert verdicts == ["agree", "agree"]
+    assert running == sorted(running, key=running.index)
