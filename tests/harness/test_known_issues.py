@@ -14,14 +14,11 @@ from gradwitness.harness.errors import UsageError
 from gradwitness.harness.evidence.known import load
 from gradwitness.harness.evidence.proofs import Proof
 from gradwitness.harness.evidence.short_scripts import short_script
-from gradwitness.harness.judgement.modes import reference
+from gradwitness.harness.evidence.three_numbers import witness_value
 from gradwitness.harness.judgement.one_sided import WRONG_SUM, wrong_sums
-from gradwitness.harness.recorder.recording import capture, to_numpy
-from gradwitness.harness.recorder.witnessing import witness
 from gradwitness.harness.runners.compiling import missing_compiler
 from gradwitness.harness.runners.expressible import PER_SAMPLE
 from gradwitness.reference_engine import ops, trace
-from gradwitness.reference_engine.evaluate import Plan, arguments_of
 
 ISSUES = load()
 WRONG = [k for k in ISSUES if k.proof is not None and k.proof.right]
@@ -61,22 +58,11 @@ def torch_value(name: str) -> float:
     return issue.proof.torch_value()
 
 
-def witness_value(proof: Proof) -> float:
-    """The witness's answer to the call of a proof, read from a recording of it."""
-    leaves = [x.requires_grad_() for x in proof.tensors(proof.inputs)]
-    if proof.runner in PER_SAMPLE:  # one sample is a call of its own
-        first = replace(proof, inputs=(proof.inputs[0][proof.entry[0]],), entry=proof.entry[1:], runner="")
-        return witness_value(first)
-    recording = capture(proof.function(), *leaves)
-    seen = witness(recording, list(recording.inputs))
-    assert not seen.unsupported, seen.unsupported
-    program = seen.program(list(recording.inputs), list(recording.outputs))
-    given, along = proof.directions()
-    x, c, *directions = ([to_numpy(a) for a in group] for group in (leaves, given, *along))
-    if proof.mode == "":
-        return proof.number(Plan(program).run(arguments_of(program, x))[proof.answer])
-    question = reference(program, x, c, directions, proof.mode)
-    return proof.number(question.plan.run(question.given)[proof.answer])
+def of_one_sample(proof: Proof) -> Proof:
+    """The proof itself; of per-sample gradients that of the sample in question, which is a call of its own."""
+    if proof.runner not in PER_SAMPLE:
+        return proof
+    return replace(proof, inputs=(proof.inputs[0][proof.entry[0]],), entry=proof.entry[1:], runner="")
 
 
 @pytest.mark.parametrize("issue", named(WRONG))
@@ -89,7 +75,7 @@ def test_torch_still_gives_a_wrong_number(issue):
 @pytest.mark.parametrize("issue", uncompiled([k for k in WRONG if WRONG_SUM not in k.operations]))
 def test_the_witness_gives_the_closed_form(issue):
     right, x = issue.proof.right_value(), np.array(issue.proof.inputs[0])
-    value = witness_value(issue.proof) if issue.id not in COMPOSED else float(COMPOSED[issue.id](x))
+    value = witness_value(of_one_sample(issue.proof)) if issue.id not in COMPOSED else float(COMPOSED[issue.id](x))
     assert value == pytest.approx(right, rel=WITNESS_ULPS * 2.0**-52, abs=0.0)
 
 

@@ -174,8 +174,13 @@ def test_two_runs_do_not_share_a_folder(tmp_path):
 
 
 class Harmful:
+    """Makes a folder where it is unpickled without care."""
+
+    def __init__(self, place):
+        self.place = str(place)
+
     def __reduce__(self):
-        return os.system, ("true",)
+        return os.mkdir, (self.place,)
 
 
 def test_a_damaged_file_or_one_that_asks_for_more_than_results_is_run_again(tmp_path):
@@ -184,11 +189,12 @@ def test_a_damaged_file_or_one_that_asks_for_more_than_results_is_run_again(tmp_
     folder.keep("opinfo/sin", 2)
     first, second = sorted((tmp_path / FOLDER).glob("*.pickle"))
     first.write_bytes(first.read_bytes()[:-3])
-    second.write_bytes(pickle.dumps(("opinfo/sin", 0.0, Harmful())))
+    second.write_bytes(pickle.dumps(("opinfo/sin", 0.0, Harmful(tmp_path / "harm"))))
     folder.close(finished=False)
     again = opened(tmp_path)
     assert again.done == {}
     assert not list((tmp_path / FOLDER).glob("*.pickle"))
+    assert not (tmp_path / "harm").exists()
 
 
 def suicide_once(path):

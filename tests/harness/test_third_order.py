@@ -11,6 +11,7 @@ import pytest
 import torch
 from custom_functions import with_backward
 from gradwitness.harness import check
+from gradwitness.harness.cli import main
 from gradwitness.harness.evidence.known import KnownIssue
 from gradwitness.harness.evidence.scripts import script_of_program
 from gradwitness.harness.judgement.modes import MODES, ask_torch, lower, per_output, reference, steps
@@ -157,8 +158,6 @@ def test_a_known_issue_of_order_two_covers_the_third_derivatives_that_it_enters(
 
 
 def test_a_campaign_compares_third_derivatives_where_it_is_told_to(tmp_path):
-    from gradwitness.harness.cli import main
-
     with pytest.raises(SystemExit) as end:
         main(["run", "--source", "opinfo", "--only", "exp,matmul", "--orders", "3", "--out", str(tmp_path)])
     assert end.value.code == 0
