@@ -20,7 +20,7 @@ from torch.utils._pytree import tree_flatten
 
 from ..errors import CannotRecord
 from .draws import Draws, may_draw, state_of
-from .geometry import are_apart, positions
+from .geometry import Geometry, are_apart, positions
 from .nested import replaced, tensors_in
 from .preserving import Written
 from .storages import flags_of, geometry_of, looks_otherwise, storage_of, whole_of, written_by
@@ -271,14 +271,17 @@ class Recorder(TorchDispatchMode):
         version = self._versions.get(storage, 0) + 1
         geometry = geometry_of(t)
         others = [i for i in self._members.get(storage, set()) if i != id(t)]
-        twins = [i for i in others if not looks_otherwise(self._known[i].tensor, t)]
-        for known in [self._known[i] for i in others]:
-            if (
-                known.version == version - 1
-                and known.tensor.dtype == t.dtype
-                and are_apart(geometry_of(known.tensor), geometry)
-            ):
-                known.version = version  # the write did not touch it
+        twins: list[int] = []
+        untouched: dict[Geometry, bool] = {}  # a storage may have as many views as a loop has steps, of few geometries
+        for i in others:
+            known = self._known[i]
+            place = geometry_of(known.tensor)
+            if place == geometry and not looks_otherwise(known.tensor, t):
+                twins.append(i)
+            if known.version == version - 1 and known.tensor.dtype == t.dtype:
+                if place not in untouched:
+                    untouched[place] = are_apart(place, geometry)
+                known.version = version if untouched[place] else known.version
         self._versions[storage] = version
         self._known[id(t)] = _Known(t, index, version, storage)
         self._members.setdefault(storage, set()).add(id(t))

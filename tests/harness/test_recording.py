@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import torch
 from custom_functions import with_backward
-from gradwitness.harness import UnsupportedOperation, capture
+from gradwitness.harness import UnsupportedOperation, capture, check
+from gradwitness.harness.recorder import recording
+from gradwitness.harness.recorder.geometry import are_apart
 from gradwitness.harness.recorder.nodes import nodes_of, run_backward
 from gradwitness.reference_engine import Program, evaluate
 
@@ -102,3 +104,18 @@ def test_the_backward_run_notes_the_adjoints_of_every_node_and_leaves_grad_alone
     sine = next(n for n in nodes if n.name == "SinBackward0")
     np.testing.assert_array_equal(sine.received[0], np.ones(3))
     np.testing.assert_array_equal(sine.sent[0], gradient.numpy())
+
+
+def test_a_write_is_compared_with_each_place_once_however_many_views_show_it(monkeypatch):
+    compared = []
+    monkeypatch.setattr(recording, "are_apart", lambda a, b: compared.append((a, b)) or are_apart(a, b))
+    steps = 30
+
+    def fn(x):
+        x = x * 1.0
+        for _ in range(steps):
+            x[0] = x[1] * 1.5
+        return x
+
+    assert check(fn, torch.tensor([0.5, 1.0, 2.0], dtype=torch.float64)).verdict == "agree"
+    assert len(compared) <= 3 * steps  # the whole, the entry that is read, and the one that is written
