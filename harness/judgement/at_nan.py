@@ -7,7 +7,7 @@ does not depend on a NaN is judged as ever.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -28,6 +28,12 @@ MOVES = frozenset(("choice", "cast", "reshape", "broadcast_to"))  # entries stay
 IN_ITS_PLACE = (-np.inf, np.inf, 0.0, -1.25, 0.75)
 SEEN = 256  # entries of a group that each of it is held against: a kernel's tail is shorter than that
 ASKS_SIGNS = frozenset(("copysign",))  # of a NaN too, which are not compared here
+
+
+def is_nan_everywhere(values: Iterable[Array]) -> bool:
+    """Whether there are numbers among these, and each is NaN."""
+    held = [x for x in values if x.size]
+    return bool(held) and all(bool(np.isnan(x).all()) for x in held)
 
 
 def settle(question: Question, answers: Sequence[Array], exact: Sequence[Array], results: list[Judgement]) -> None:

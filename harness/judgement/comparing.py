@@ -23,6 +23,7 @@ from ..recorder.preserving import random_state, random_state_of_backward, random
 from ..recorder.recording import Recording, to_numpy
 from ..recorder.witnessing import CHECKPOINT, Witnessed, witness
 from ..result import ATEN, END_TO_END, MASKED, NOTHING_DEPENDS, Culprit
+from .at_nan import is_nan_everywhere
 from .by_limits import HALF, hold_against_limits, tell_decided
 from .calling_again import by_duals, with_parameters
 from .checkpoints import inside_checkpoints
@@ -165,7 +166,7 @@ def _globally(
     scales = range(len(used), len(inputs))
     question = Question(plan, given, answers, dtype, lossy, nan, subject.seed, undefined, scales=scales)
     question.complex_numbers = recording.has_complex
-    question.without_value = all(np.isnan(recording.variables[v].value).all() for v, _ in outputs)
+    question.without_value = question.nan_arrives = is_nan_everywhere(recording.variables[v].value for v, _ in outputs)
     judged = judge(question)
     if not seen.followed:
         t = _Drawn([recording.variables[v].value.shape for v in used], subject.seed)
@@ -371,8 +372,9 @@ def compare_forward_modes(subject: Subject, rows: Rows, mode: str) -> Found:
     question.dtype = works_in(subject, recording, seen, mode)
     question.input_is_nan = any(np.isnan(a).any() for a in x)
     question.complex_numbers = recording.has_complex
-    question.outside_domain = any(np.isnan(recording.variables[recording.outputs[i]].value).any() for i in wanted)
-    question.without_value = all(np.isnan(recording.variables[recording.outputs[i]].value).all() for i in wanted)
+    values = [recording.variables[recording.outputs[i]].value for i in wanted]
+    question.outside_domain = any(np.isnan(y).any() for y in values)
+    question.without_value = question.nan_arrives = is_nan_everywhere(values)
     judged = judge(question)
     if not relied:
         hold_against_one_sided(judged, question, program, x, [], directions[0], mode, seen.values)

@@ -17,6 +17,7 @@ from ...reference_engine.reverse import reverse
 from ...reference_engine.rounding import UNIT_ROUNDOFF
 from ..recorder.nodes import VIEW_NODES, Node, adjoint
 from ..recorder.witnessing import Witnessed
+from .at_nan import is_nan_everywhere
 from .by_limits import hold_against_limits
 from .conventions import follow
 from .judging import Judgement, Question, judge
@@ -163,7 +164,7 @@ def _question(
     scales = range(len(values), count)
     question = Question(plan, given, sent, dtype, lossy, *flags, operands=operands, scales=scales)
     question.complex_numbers = any(d.is_complex for d in dtypes)
-    question.without_value = all(np.isnan(recording.variables[v].value).all() for _, v in outputs)
+    question.without_value = is_nan_everywhere(recording.variables[v].value for _, v in outputs)
     return question, program, values, cotangents
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from gradwitness.harness import check
-from gradwitness.harness.judgement.at_nan import by_entries
+from gradwitness.harness.judgement.at_nan import by_entries, is_nan_everywhere
 from gradwitness.harness.judgement.judging import Question, judge
 from gradwitness.reference_engine import ops, reverse, simplify, trace
 from gradwitness.reference_engine.evaluate import Plan, arguments_of
@@ -152,3 +152,14 @@ def test_a_wrong_derivative_at_a_complex_number_is_not_excused_by_nan_elsewhere(
     z = torch.tensor([complex(NAN, 0.3), 1.0 + 1.0j], dtype=torch.complex128)
     result = check(lambda z: ComplexDouble.apply(z, 2.0 + 1e-6), z)
     assert result.verdict == "mismatch" and result.culprit.entry == (1,)
+
+
+@pytest.mark.parametrize("mode", ["R", "F", "RR", "FR", "RF", "FF"])
+def test_a_function_that_is_nan_everywhere_has_no_derivative_that_could_be_wrong(mode):
+    result = check(torch.mean, torch.zeros(0, dtype=torch.float64), modes=(mode,))
+    assert (result.verdict, result.ok) == ("indeterminate", False) and "nothing was tested" in result.explain()
+
+
+def test_no_number_at_all_is_not_nan():
+    assert not is_nan_everywhere([]) and not is_nan_everywhere([np.zeros(0)])
+    assert is_nan_everywhere([np.full(2, NAN), np.zeros(0)]) and not is_nan_everywhere([np.array([NAN, 1.0])])
