@@ -81,6 +81,10 @@ def run(
     ] = None,
     cases: Annotated[int | None, typer.Option(help="number of generated programs; default 300")] = None,
     only: Annotated[str | None, typer.Option(help="only these op_db entries, separated by commas")] = None,
+    runners: Annotated[
+        str,
+        typer.Option(help="what runs op_db samples: autograd, create_graph, vmap, ..., and in_place for that variant"),
+    ] = "autograd",
     seed: Annotated[int, typer.Option(min=0, help="what everything is drawn from")] = 0,
     workers: Annotated[int, typer.Option(help="worker processes; the counts do not depend on it")] = min(
         2, os.cpu_count() or 1
@@ -110,6 +114,7 @@ def run(
             out,
             " ".join(["gradwitness", *sys.argv[1:]]),
             not resume,
+            _named(runners),
         )
     )
 

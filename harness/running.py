@@ -35,6 +35,7 @@ def run_and_report(
     out: Path,
     command: str,
     fresh: bool = False,
+    runners: tuple[str, ...] = ("autograd",),
 ) -> int:
     """Run the campaign, write the report, print the closing table. Returns the exit code.
 
@@ -42,7 +43,8 @@ def run_and_report(
     """
     import torch
 
-    options = Options(source, modes, DEFAULT_CASES if cases is None else cases, samples, seed, workers, only).checked()
+    cases = DEFAULT_CASES if cases is None else cases
+    options = Options(source, modes, cases, samples, seed, workers, only, runners).checked()
     _writable(out)
     console = Console(stderr=True)
     warning = untested(torch.__version__)
@@ -154,11 +156,14 @@ def _closing(campaign: Campaign, page: Path) -> None:
         console.print(table)
     _accuracy(console, campaign)
     compared = [c for c in campaign.coverage if c["source"] == "opinfo"]
-    if compared and "R" in campaign.options.modes:
+    plainly = "autograd" in campaign.options.runners
+    if compared and plainly and "R" in campaign.options.modes:
         covered = sum(c["status"] == "compared" for c in compared)
         console.print(f"op_db entries compared in mode R, every sample: {covered} of {len(compared)}", highlight=False)
-        for c in sample_counts(compared):
-            console.print(f"op_db samples compared in mode {c.mode}: {c.compared} of {c.samples}", highlight=False)
+    for c in sample_counts(compared):
+        by = c.source.removeprefix("opinfo")
+        if by or plainly:
+            console.print(f"op_db samples compared in mode {c.mode}{by}: {c.compared} of {c.samples}", highlight=False)
     groups: dict[str, list[dict[str, Any]]] = {}
     for f in campaign.findings:
         groups.setdefault(f["culprit"], []).append(f)
@@ -237,7 +242,7 @@ def tell_difference(old: Path, new: Path, out: Path | None) -> int:
 
 def _of_op_db(data: dict[str, Any], path: Path) -> Subject:
     """The sample of op_db that a case names, varied or as it is. Raises CaseError where this torch has none."""
-    from .campaigns import opinfo, varying
+    from .campaigns import opinfo, otherwise, varying
     from .errors import CaseError
 
     entry = next((e for e in opinfo.entries() if e.name == data.get("entry")), None)
@@ -250,6 +255,8 @@ def _of_op_db(data: dict[str, Any], path: Path) -> Subject:
     seed = int(data["seed"]) - number
     if data["kind"] == varying.SOURCE:
         found = varying.again(entry, number, str(data.get("variation")), str(data.get("dtype")), seed)
+    elif "way" in data:
+        found = otherwise.again(entry, number, str(data["way"]), seed)
     else:
         found = next((s for k, s in opinfo.subjects(entry, seed) if k == number), None)
     if found is None:
@@ -266,13 +273,15 @@ def _varied_by(data: dict[str, Any]) -> str:
 
 def replay_case(path: Path) -> int:
     """Run one case again. Returns 0 if it agrees or is a known issue, 1 if it differs and is not known."""
+    from .campaigns.otherwise import named
     from .errors import TheirsRaised
     from .evidence.cases import call_from_json, read_case
     from .evidence.known import load, match
-    from .judgement.comparing import compare_forward_modes, compare_reverse
     from .judgement.rows import Rows
+    from .runners.comparing_runs import compare_with
 
     data = read_case(path)
+    runner = named("", str(data.get("way", "autograd")))[1]
     mode = data["mode"]
     rows = Rows(path.parent.name, source="user")
     if data["kind"] == "generated":
@@ -288,7 +297,7 @@ def replay_case(path: Path) -> int:
             subject = _of_op_db(data, path)
             names = [str(data["entry"])]
         try:
-            (compare_reverse if mode == "R" else lambda s, r: compare_forward_modes(s, r, mode))(subject, rows)
+            compare_with(runner, subject, rows, mode)
         except TheirsRaised as error:
             rows.add(mode=mode, verdict="raised", dtype=subject.dtype, message=error.text)
     worst = min(rows.rows, key=lambda r: (ORDER.index(r["verdict"]), -(r.get("z") or 0.0)))
@@ -296,7 +305,7 @@ def replay_case(path: Path) -> int:
         load(),
         [*names, str(worst.get("program", ""))],
         mode,
-        "autograd",
+        runner,
         worst.get("dtype", "float64"),
         worst["verdict"],
         worst.get("torch_value"),

@@ -16,7 +16,9 @@ FINDING_KEYS: tuple[str, ...] = (
     *("id", "op", "culprit", "mode", "runner", "dtype", "verdict", "z", "known", "equations", "elements"),
     *("torch_value", "right_value", "arbiter_value", "arbiter", "note", "fails", "script", "case", "line"),
 )
-COVERAGE_KEYS: tuple[str, ...] = ("name", "source", "status", "comparisons", "verdict", "reason", "samples", "modes")
+COVERAGE_KEYS: tuple[str, ...] = (
+    *("name", "source", "status", "comparisons", "verdict", "reason", "samples", "modes", "runners"),
+)
 COVERAGE_STATUS: tuple[str, ...] = ("compared", "not covered")
 LOCKSTEP_KEYS: tuple[str, ...] = ("step", "z", "loss_torch", "loss_witness", "threshold", "title")
 LOCKSTEP_SERIES: tuple[str, ...] = ("step", "z", "loss_torch", "loss_witness")

@@ -242,11 +242,11 @@ def _coverage(page: _Page, report: Report) -> None:
     heads = ("source", "mode", "samples", "compared", "share", "of these without entries")
     page.table("### By sample", heads, samples, 0.5)
     left_out = (
-        (c.mode, fmt.count(n), escape(reason), escape(", ".join(which), 400))
+        (escape(c.source), c.mode, fmt.count(n), escape(reason), escape(", ".join(which), 400))
         for c in counted
         for reason, n, which in c.left_out
     )
-    page.table("### Samples left out, and why", ("mode", "samples", "reason", "of"), left_out, 0.5)
+    page.table("### Samples left out, and why", ("source", "mode", "samples", "reason", "of"), left_out, 0.5)
     reasons = (
         (str(len(names)), escape(reason), escape(", ".join(names), 400))
         for reason, names in views.not_covered(report.coverage)

@@ -172,8 +172,9 @@ class SampleCount:
 
 
 def sample_counts(coverage: Sequence[Any]) -> list[SampleCount]:
-    """Coverage by sample, for every source and mode that has it."""
+    """Coverage by sample, for every source and mode that has it; each runner beside autograd is a source of its own."""
     found = []
+    coverage = [*coverage, *(part for entry in coverage for part in _by_runner(entry))]
     counted = [e for e in coverage if e["samples"] is not None]
     pairs = {(str(e["source"] or "other"), mode) for e in counted for mode in e["modes"] or {}}
     for source, mode in sorted(pairs, key=lambda pair: (pair[0], _mode_order(pair[1]))):
@@ -197,6 +198,16 @@ def sample_counts(coverage: Sequence[Any]) -> list[SampleCount]:
                 sorted(str(e["name"]) for e in own if e["samples"] is None),
             )
         )
+    return found
+
+
+def _by_runner(entry: Any) -> list[dict[str, Any]]:
+    """The coverage of one entry by each runner beside autograd, as records of their own."""
+    found = []
+    for runner, modes in (entry.get("runners") or {}).items():
+        counts = [m["compared"] + sum(left["samples"] for left in m["left_out"]) for m in modes.values()]
+        source = f"{entry['source'] or 'other'} by {runner}"
+        found.append({"name": entry["name"], "source": source, "samples": max(counts, default=0), "modes": modes})
     return found
 
 

@@ -19,6 +19,7 @@ from ..evidence.known import KnownIssue, load, repaired
 from ..evidence.three_numbers import by_closed_forms
 from ..judgement.modes import UNASKED, accepted_mode
 from .coverage import uncounted
+from .otherwise import accepted_ways
 from .unfinished import Unfinished, name_of
 from .units import BLOCK, run_unit, shrink_record
 from .work import Unit, UnitResult
@@ -34,7 +35,7 @@ TESTED = ("2.13",)  # series of torch that the whole suite is run against
 @dataclass(frozen=True)
 class Options:
     """What a campaign runs. cases: generated programs. samples: per op_db entry and mode, None for all at order 1 and
-    two above.
+    two above. runners: the ways in which samples of op_db are run, names of `otherwise.WAYS`.
     """
 
     source: str = "all"
@@ -44,6 +45,7 @@ class Options:
     seed: int = 0
     workers: int = 2
     only: tuple[str, ...] = ()
+    runners: tuple[str, ...] = ("autograd",)
 
     def checked(self) -> Options:
         """Itself. Raises UsageError for a value that is not accepted."""
@@ -51,6 +53,7 @@ class Options:
             raise UsageError(f"run: --source {self.source!r}; accepted are {', '.join(SOURCES)}. Choose one of them.")
         for mode in self.modes:
             accepted_mode(mode)
+        accepted_ways(self.runners)
         for name in ("cases", "workers"):
             if getattr(self, name) < (1 if name == "workers" else 0):
                 raise UsageError(
@@ -97,7 +100,7 @@ def units(options: Options) -> list[Unit]:
             )
         source = "variations" if options.source == "variations" else "opinfo"
         work += [
-            Unit(source, n, options.modes, options.seed, samples=options.samples)
+            Unit(source, n, options.modes, options.seed, samples=options.samples, runners=options.runners)
             for n in names
             if not options.only or n in options.only
         ]

@@ -53,17 +53,21 @@ class Coverage:
             "verdict": worst([r["verdict"] for r in reverse]) if reverse else "unsupported",
             "reason": "; ".join(sorted(r for r in reasons if r))[:400],
             "samples": self.samples,
-            "modes": {
-                m: {
-                    "compared": self.compared[m],
-                    "empty": self.empty[m],
-                    "left_out": [
-                        {"reason": why, "samples": len(which), "numbers": ranges(which)}
-                        for why, which in self.left_out[m].items()
-                    ],
-                }
-                for m in self.compared
-            },
+            "modes": self.by_mode(),
+        }
+
+    def by_mode(self) -> dict[str, Any]:
+        """Per mode how many samples were compared, and which were not and why."""
+        return {
+            m: {
+                "compared": self.compared[m],
+                "empty": self.empty[m],
+                "left_out": [
+                    {"reason": why, "samples": len(which), "numbers": ranges(which)}
+                    for why, which in self.left_out[m].items()
+                ],
+            }
+            for m in self.compared
         }
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import random
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
@@ -43,11 +45,19 @@ def entries() -> list[Entry]:
 
 
 def subjects(entry: Entry, seed: int = 0, dtype: torch.dtype = torch.float64) -> Iterator[tuple[int, Subject]]:
-    """(number, subject) for every sample of the entry; samples are drawn from PyTorch's generator at `seed`."""
-    torch.manual_seed(seed)
-    samples = list(entry.info.sample_inputs("cpu", dtype, requires_grad=True))
-    for number, sample in enumerate(samples):
+    """(number, subject) for every sample of the entry, drawn as `samples_of` says."""
+    for number, sample in enumerate(samples_of(entry, seed, dtype)):
         yield number, _subject(entry, sample, seed + number)
+
+
+def samples_of(entry: Entry, seed: int, dtype: torch.dtype = torch.float64) -> list[Any]:
+    """All samples of the entry. Seed 0: as PyTorch's own tests draw them, each from the same state of the generators.
+    Any other: the same shapes and flags, with numbers drawn from that seed.
+    """
+    torch.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed)
+    return list(entry.info.sample_inputs("cpu", dtype, requires_grad=True, set_seed=seed == 0))
 
 
 def _subject(entry: Entry, sample: Any, seed: int) -> Subject:
@@ -55,8 +65,13 @@ def _subject(entry: Entry, sample: Any, seed: int) -> Subject:
     return subject_of(entry, flat, tree, sample.output_process_fn_grad, seed)
 
 
-def subject_of(entry: Entry, flat: list[Any], tree: Any, finish: Any, seed: int) -> Subject:
-    """The operation of an entry as a function of those of its flat arguments that ask for a gradient."""
+def subject_of(
+    entry: Entry, flat: list[Any], tree: Any, finish: Any, seed: int, operation: Callable[..., Any] | None = None
+) -> Subject:
+    """The operation of an entry (or another one with its arguments) as a function of those of its flat arguments that
+    ask for a gradient.
+    """
+    operation = operation or entry.info.get_op()
     positions = [i for i, a in enumerate(flat) if isinstance(a, torch.Tensor) and a.requires_grad]
     leaves = []
     for i in positions:
@@ -70,7 +85,7 @@ def subject_of(entry: Entry, flat: list[Any], tree: Any, finish: Any, seed: int)
         for i, t in zip(positions, tensors, strict=True):
             filled[i] = t
         x, args, kwargs = tree_unflatten(filled, tree)
-        result = entry.info.gradcheck_wrapper(entry.info.get_op(), x, *args, **kwargs)
+        result = entry.info.gradcheck_wrapper(operation, x, *args, **kwargs)
         return finish(result) if finish is not None else result
 
     return Subject(call, leaves, [], [f"input {k}" for k in range(len(leaves))], None, seed)

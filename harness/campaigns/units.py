@@ -7,6 +7,7 @@ import time
 import traceback
 import warnings
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -21,8 +22,11 @@ from ..judgement.explaining import ZERO_TIMES_INFINITY
 from ..judgement.localising import ALONG_ZEROS, nan_along_zeros, suspects
 from ..judgement.rows import Rows
 from ..recorder.recording import Recording
+from ..runners.comparing_runs import compare_with
+from ..runners.expressible import refuses
 from . import opinfo
 from .coverage import Coverage
+from .otherwise import PLAIN, run_otherwise
 from .work import Unit, UnitResult
 
 SECOND_ORDER_SAMPLES = 2  # samples of an entry above order 1, unless asked otherwise
@@ -92,6 +96,10 @@ def _opinfo(unit: Unit, result: UnitResult) -> None:
         result.coverage.append(coverage.record(result.rows, {"PyTorch's samples could not be made"}))
         return
     coverage.samples = len(subjects)
+    otherwise = run_otherwise(entry, unit, declined, result)
+    if PLAIN not in unit.runners:
+        subjects = []
+        reasons.add("autograd is not among the runners asked for")
     traced: Counter[tuple[str, str]] = Counter()
     for number, subject in subjects:
         result.programs += 1
@@ -121,9 +129,9 @@ def _opinfo(unit: Unit, result: UnitResult) -> None:
             reasons |= compare_sample(entry.name, case, subject, mode, rows, traced, result)
             coverage.count(number, mode, rows.rows[before:], empty=size == 0)
         result.rows += rows.rows
-    result.coverage.append(
-        coverage.record(result.rows, reasons | {f"{m}: {w}" for m, w in declined.items()})
-    )
+    plain = [r for r in result.rows if r.get("runner", PLAIN) == PLAIN and r["op"] == entry.name]
+    record = coverage.record(plain, reasons | {f"{m}: {w}" for m, w in declined.items()})
+    result.coverage.append({**record, "runners": otherwise} if otherwise else record)
 
 
 def _undeclared(
@@ -163,29 +171,40 @@ def compare_sample(
     rows: Rows,
     traced: Counter[tuple[str, str]],
     result: UnitResult,
+    runner: str = "",
 ) -> set[str]:
     """Compare one sample in one mode: its rows, and a candidate for what is wrong. Returns why anything is not covered.
 
     case: what names the sample in a `case.json`, with its kind. traced: how many samples were traced to an operation,
-    by mode and verdict.
+    by mode and verdict. runner: what runs it, where samples are run otherwise: what that cannot express is no finding.
     """
     before, found = len(rows.rows), Found()
     try:
-        found = compare_reverse(subject, rows) if mode == "R" else compare_forward_modes(subject, rows, mode)
+        if runner:
+            found = compare_with(runner, subject, rows, mode)
+        else:
+            found = compare_reverse(subject, rows) if mode == "R" else compare_forward_modes(subject, rows, mode)
     except TheirsRaised as error:
-        rows.add(mode=mode, verdict="raised", dtype="float64", message=error.text)
+        verdict = "unsupported" if runner and refuses(error.text) else "raised"
+        rows.add(mode=mode, runner=runner or PLAIN, verdict=verdict, dtype="float64", message=error.text)
     except UsageError as error:
-        rows.add(mode=mode, verdict="unsupported", dtype="float64", message=str(error))
+        rows.add(mode=mode, runner=runner or PLAIN, verdict="unsupported", dtype="float64", message=str(error))
         found.unsupported[name] = str(error)
     except Exception as error:  # our own fault: a row that fails the run, so that it is seen
-        rows.add(mode=mode, verdict="crashed", dtype="float64", message=_text(error))
+        rows.add(mode=mode, runner=runner or PLAIN, verdict="crashed", dtype="float64", message=_text(error))
     wrong = [r for r in rows.rows[before:] if r["verdict"] in FAILING]
     if wrong:
         row = max(wrong, key=lambda r: (r["verdict"] == "mismatch", r.get("z") or 0.0))
         traced[mode, row["verdict"]] += 1
         if traced[mode, row["verdict"]] <= TRACED:
-            result.candidates += _candidates(name, case, subject, found, mode, row)
+            made = _candidates(name, case, subject, found, mode, row)
+            result.candidates += [_by_runner(c, runner) for c in made] if runner not in ("", PLAIN) else made
     return set(found.unsupported.values())
+
+
+def _by_runner(c: Candidate, runner: str) -> Candidate:
+    """The candidate of a runner: a script runs eagerly, so it stands where one operation is wrong eagerly too."""
+    return replace(c, runner=runner, script=c.script if c.line is not None else "")
 
 
 def _candidates(

@@ -17,7 +17,7 @@ from ..generation.variations import SHORTER, VARIATIONS, applies, in_float32, is
 from ..judgement.rows import Rows
 from ..judgement.subject import Subject
 from ..recorder.nested import tensors_in
-from .opinfo import Entry, entries, subject_of
+from .opinfo import Entry, entries, samples_of, subject_of
 from .work import Unit, UnitResult
 
 NO_MATTER = ("inplace", "sparse")  # flags that change how a result is stored, not what it is
@@ -47,8 +47,7 @@ def varied(entry: Entry, seed: int, refused: Counter[str] | None = None) -> Iter
     """Every variation of the first and the last small sample of an entry, and of that with most flags, which the
     operation accepts; `refused` counts the others. Then these with each flag that no argument gives.
     """
-    torch.manual_seed(seed)
-    samples = list(entry.info.sample_inputs("cpu", torch.float64, requires_grad=True))
+    samples = samples_of(entry, seed)
     small = [(k, s) for k, s in enumerate(samples) if 2 <= _size(s) <= LARGEST]
     small = [(k, s) for k, s in small if _least(s) >= ENOUGH] or small
     flagged = sorted(small, key=lambda pair: -_flags(pair[1]))[:1]  # the first with most flags

@@ -11,7 +11,8 @@ from ..evidence.findings import Candidate
 @dataclass(frozen=True)
 class Unit:
     """sources "opinfo" and "variations": `name` is an entry of op_db; source "generated": `number` is the block,
-    `count` the programs in it; source "referee": `name` is a primitive whose accuracy is measured.
+    `count` the programs in it; source "referee": `name` is a primitive whose accuracy is measured. runners: the ways in
+    which samples of op_db are run, names of `otherwise.WAYS`.
     """
 
     source: str
@@ -21,6 +22,7 @@ class Unit:
     number: int = 0
     count: int = 0
     samples: int | None = None
+    runners: tuple[str, ...] = ("autograd",)
 
 
 @dataclass

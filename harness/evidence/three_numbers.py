@@ -94,6 +94,8 @@ def _shown(record: Mapping[str, Any]) -> Shown | None:
 def _sample(data: Mapping[str, Any]) -> Subject | None:
     from ..campaigns import opinfo
 
+    if "way" in data:  # its script is of one operation, or there is none
+        return None
     entry = next(e for e in opinfo.entries() if e.name == data["entry"])
     number = int(data["sample"])
     return next((s for k, s in opinfo.subjects(entry, int(data["seed"]) - number) if k == number), None)

@@ -148,7 +148,7 @@ def expand(call: CallSite, x: Any, *_: Any, **__: Any) -> Any:
 @lowers(
     "aten::clone", "aten::alias", "aten::contiguous", "aten::lift_fresh", "aten::lift", "aten::detach",
     "aten::detach_copy",
-    "aten::positive", "aten::_conj", "aten::resolve_conj", "aten::resolve_neg", "aten::real",
+    "aten::positive", "aten::_conj", "aten::conj_physical", "aten::resolve_conj", "aten::resolve_neg", "aten::real",
 )  # fmt: skip
 def same(call: CallSite, x: Any, *_: Any, **__: Any) -> Any:
     """The same numbers."""

@@ -45,9 +45,9 @@ lower_many(
 
 
 @lowers("aten::polygamma", "aten::special_polygamma")
-def polygamma(call: CallSite, n: int, x: Any) -> Any:
-    """ψ⁽ⁿ⁾(x)."""
-    return ops.polygamma(x, n)
+def polygamma(call: CallSite, n: Any, x: Any) -> Any:
+    """ψ⁽ⁿ⁾(x); in place the array comes first."""
+    return ops.polygamma(*((n, x) if isinstance(x, int) else (x, n)))
 
 
 @lowers("aten::mvlgamma", "aten::special_multigammaln")

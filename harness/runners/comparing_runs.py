@@ -311,18 +311,23 @@ def _drops_a_rule(read: _Read, judged: list[tuple[str, Judgement]], mode: str, b
     """
     if not has_custom_functions(read.recording):
         return False
+
     def eager(asked: str) -> list[tuple[str, Judgement]]:
+        by = "func" if asked.count("F") > 1 else PLAIN
         with random_state(), untouched(read.subject.module):
             set_random_states(begin)
-            by = "func" if asked.count("F") > 1 else PLAIN
-            return _judge_one(read, ask(by, read.subject, read.c, read.directions, asked, lambda: None)[0], asked)
+            try:
+                answers, _ = ask(by, read.subject, read.c, read.directions, asked, lambda: None)
+            except Exception:  # no rule of its own to drop: a Function without this derivative
+                return []
+        return _judge_one(read, answers, asked)
 
     if mode not in ("R", "F"):  # another rule shows in a first derivative; a second may be wrong for other reasons
         firsts = [j for letter in dict.fromkeys(mode) for _, j in eager(letter)]
         if not any(j.verdict == "mismatch" for j in firsts):
             return False
     dropped = False
-    for (_, j), (_, other) in zip(judged, eager(mode), strict=True):
+    for (_, j), (_, other) in zip(judged, eager(mode), strict=False):  # none where eager has none
         if j.verdict in ("agree", "convention") and other.verdict == "mismatch":
             dropped = True
             j.verdict, j.z, j.entry = "mismatch", other.z, other.entry

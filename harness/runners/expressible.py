@@ -48,6 +48,8 @@ REFUSALS = (
     "would mutate a captured Tensor",
     "does not have vmap support",
     "Batching rule not implemented",
+    "does not yet have a batching rule",
+    "Batch norm got a batched tensor as input while",  # running statistics that are not batched cannot be updated
     "vmap: ",
     "doesn't match the broadcast shape",  # of a batched tensor added in place to one that is not
     "Trying to use forward AD with",
