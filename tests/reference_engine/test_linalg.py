@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from gradwitness.reference_engine import PRIMITIVES, forward, grad, hvp, ops, reverse, simplify, trace
 from gradwitness.reference_engine.errors import ShapeError
-from gradwitness.reference_engine.evaluate import evaluate
+from gradwitness.reference_engine.evaluate import Plan, arguments_of, evaluate
 from gradwitness.reference_engine.primitives.determinant import SMALL, _second
+from gradwitness.reference_engine.rounding import spread
 
 ROUNDINGS = 1e-13  # results of size 1 to 100 after fewer than 100 roundings of 2^-53 each
 A = np.array([[2.0, -1.0, 0.5], [0.25, 3.0, -1.0], [1.0, 0.5, -2.0]])
@@ -230,3 +231,17 @@ def test_the_determinant_rule_by_the_inverse_is_left_where_the_matrix_is_singula
         plain, by_inverse = (evaluate(reverse(program, lossy=lossy), a, np.ones(())) for lossy in (False, True))
         assert np.abs(plain - by_inverse).max() <= ROUNDINGS
     assert PRIMITIVES["det"].lossy is not None
+
+
+@pytest.mark.parametrize(("n", "m", "rank"), [(3, 3, 2), (50, 50, 2), (50, 5, 5), (5, 50, 5), (20, 20, 20)])
+def test_the_spread_of_a_pseudo_inverse_holds_what_another_order_of_its_rows_and_columns_gives(n, m, rank):
+    rng = np.random.default_rng(n * m + rank)
+    left, right = (np.linalg.qr(rng.standard_normal((k, rank)))[0] for k in (n, m))
+    a = left @ right.T  # singular values 1, and roundings of 0
+    rows, columns = rng.permutation(n), rng.permutation(m)
+    again = np.empty((m, n))
+    again[np.ix_(columns, rows)] = np.linalg.pinv(a[rows][:, columns])
+    program = trace(ops.pinv, a)
+    (y,), (s,) = spread(Plan(program), arguments_of(program, [a]), "float64", samples=32)
+    z = np.abs(again - y) / s
+    assert 0.3 < np.sqrt(np.mean(z**2)) < 8 and z.max() < 64
