@@ -117,12 +117,13 @@ def witness(
 
 def _left_torch(seen: Witnessed) -> dict[int, str]:
     """Outputs of custom Functions that no recorded call connects with the differentiated inputs of the Function. What
-    the lowering of a call declares constant is connected.
+    the lowering of a call declares constant is connected; a reentrant checkpoint sends what its own second run has, and
+    so nothing to what is not.
     """
     edges = seen.recording.edges
     left = {}
     for (node, _), variable in edges.items():
-        if isinstance(node, int) or not _is_custom(node) or variable in seen.tracers:
+        if isinstance(node, int) or not _is_custom(node) or variable in seen.tracers or node.name() == CHECKPOINT:
             continue
         if seen.recording.variables[variable].maker in seen.spans:
             continue

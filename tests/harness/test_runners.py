@@ -329,6 +329,15 @@ def test_what_is_detached_inside_a_reentrant_checkpoint_is_held_constant():
     assert result.verdict == "agree"
 
 
+def test_what_a_reentrant_checkpoint_returns_detached_is_held_constant():
+    def fn(x):
+        y, z = checkpoint(lambda x: (x.sin(), x.detach()), x, use_reentrant=True)
+        return y * z
+
+    result = check(fn, numbers(3))
+    assert result.verdict == "agree", result.explain()
+
+
 def scaled_by_its_greatest(x: torch.Tensor) -> torch.Tensor:
     with torch.no_grad():
         greatest = x.abs().max()
