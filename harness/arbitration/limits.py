@@ -24,7 +24,10 @@ Array = np.ndarray[Any, Any]
 
 DIGITS = 200  # of every number: the greatest order is 3, and a difference of order 3 loses 3 · 36 of them
 STEPS = (20, 28, 36)  # h = 10^-k, relative to the size of x
-MOST = 6000  # numbers of one evaluation; each takes some microseconds
+MOST = 6000  # numbers of one evaluation
+AFFORDED = 1_000_000  # operations of all evaluations for one answer; each takes about three microseconds
+ARITHMETIC = frozenset("add subtract multiply negative abs squared_difference sign maximum minimum relu".split())
+TRANSCENDENTAL = 10  # operations that one root, quotient or function of another kind counts as
 SAME = 1e-9  # a recorded number and ours: float64 rounds to 1e-16, and what follows loses digits
 # Errors of a power h^p shrink by 10^-8p from step to step: by half or more for every p above 0.04.
 SHRINKS = 0.5
@@ -159,6 +162,9 @@ class Evaluation:
             raise NotEvaluated("too many numbers")
         if any(v.dtype != FLOAT for v in program.inputs):
             raise NotEvaluated("inputs that are not real")
+        self.work = sum(map(_operations, program.equations))
+        if self.work > AFFORDED:
+            raise NotEvaluated("too many operations")
         self.program = program
         self.given = [_exactly(x) for x in arguments_of(program, inputs)]
         self.weights = None if weights is None else [_exactly(np.asarray(w, dtype=np.float64)) for w in weights]
@@ -254,14 +260,35 @@ def _hold_alike(recorded: Array, ours: Any) -> None:
         raise NotEvaluated("the run has other numbers")
 
 
-def one_sided(evaluation: Evaluation, directions: Sequence[Sequence[Array]], signs: Sequence[int]) -> list[Array]:
+def _operations(e: Equation) -> int:
+    """How many operations on single numbers an equation takes; moving them is none."""
+    if e.primitive == "matmul":
+        return e.outputs[0].size * e.inputs[0].shape[-1]
+    if PRIMITIVES[e.primitive].kind == STRUCTURAL or e.primitive == "where":
+        return 0
+    most = max(v.size for v in (*e.inputs, *e.outputs))
+    return most if e.primitive in ARITHMETIC or e.primitive in WHOLE else TRANSCENDENTAL * most
+
+
+def evaluations(order: int) -> int:
+    """How many times `limits` evaluates the program along so many directions."""
+    return len(STEPS) * 3**order
+
+
+def one_sided(
+    evaluation: Evaluation,
+    directions: Sequence[Sequence[Array]],
+    signs: Sequence[int],
+    known: dict[tuple[int, ...], list[Array]] | None = None,
+) -> list[Array]:
     """The limit for h → 0+ of the difference of f at the corners x + h Σ sᵢ dᵢ, over hⁿ Π sᵢ: of n directions dᵢ.
 
     For one direction the one-sided derivative, for two the mixed second difference from one of four sides. ±inf where
     it grows without bound, NaN where there is no limit, or where it is lost beside numbers that are too large for these
     digits; `UNDEFINED` where there is no function on that side.
-    directions: each one array an input.
+    directions: each one array an input. known: corners that were evaluated before, by their step and signs.
     """
+    known = {} if known is None else known
     n = len(directions)
     scale = evaluation.scale
     sides = [[s * _exactly(t) for t in d] for d, s in zip(directions, signs, strict=True)]
@@ -272,8 +299,11 @@ def one_sided(evaluation: Evaluation, directions: Sequence[Sequence[Array]], sig
         total: list[Any] = [mp.mpf(0)] * len(evaluation.at_x)
         terms: list[Any] = [mp.mpf(0)] * len(evaluation.at_x)
         for corner in itertools.product((0, 1), repeat=n):
-            at = [d for d, taken in zip(sides, corner, strict=True) if taken]
-            y = evaluation.moved(at, h) if at else evaluation.at_x
+            at = (k, *[s * taken for s, taken in zip(signs, corner, strict=True)])
+            if at not in known:
+                taken = [d for d, there in zip(sides, corner, strict=True) if there]
+                known[at] = evaluation.moved(taken, h) if taken else evaluation.at_x
+            y = known[at]
             sign = (-1) ** (n - sum(corner)) * math.prod(signs)
             total = [a + sign * b for a, b in zip(total, y, strict=True)]
             terms = [a + np.abs(b) for a, b in zip(terms, y, strict=True)]
@@ -316,7 +346,9 @@ def limits(evaluation: Evaluation, directions: Sequence[Sequence[Array]]) -> lis
     (√x at 0) has the limit from there.
     """
     with mp.workdps(DIGITS), np.errstate(all="ignore"):
-        found = [one_sided(evaluation, directions, s) for s in itertools.product((1, -1), repeat=len(directions))]
+        known: dict[tuple[int, ...], list[Array]] = {}
+        signs = itertools.product((1, -1), repeat=len(directions))
+        found = [one_sided(evaluation, directions, s, known) for s in signs]
     ends = []
     for sides in zip(*found, strict=True):
         there = [np.asarray(side != UNDEFINED, dtype=bool) for side in sides]

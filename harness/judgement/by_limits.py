@@ -15,7 +15,7 @@ import numpy as np
 from ...reference_engine.generalized import meets_kink
 from ...reference_engine.program import Program, Variable
 from ...reference_engine.rounding import UNIT_ROUNDOFF
-from ..arbitration.limits import Evaluation, evaluated, limits
+from ..arbitration.limits import AFFORDED, Evaluation, evaluated, evaluations, limits
 from .judging import THRESHOLD, Judgement, Question, rounding_of
 from .modes import per_output
 from .one_sided import WRONG_SUM
@@ -59,6 +59,8 @@ def hold_against_limits(
         _hold_sums(judgements, question, evaluation, directions[:order], of_outputs)
         return
     exact = [np.asarray(y) for y in question.plan.run(question.given)]
+    if evaluation.work * evaluations(order) * (1 if of_outputs else MOST) > AFFORDED:
+        return
     ends = limits(evaluation, directions[:order]) if of_outputs else []
     for k in open_ones:
         answer, y = np.asarray(question.answers[k]), exact[k]
@@ -121,24 +123,30 @@ def _hold_sums(
 ) -> None:
     """Turn legitimate answers into mismatches where the derivative along all directions exists and is another.
 
-    Of an answer for each input, its scalar product with the last direction is looked at.
+    Of an answer for each input, its scalar product with the last direction is looked at; where that takes too long for
+    each of them, the sum of these products.
     """
-    ends = limits(evaluation, directions)
-    spreads = rounding_of(question)
+    once = evaluation.work * evaluations(len(directions))
+    if once > AFFORDED:
+        return
+    spreads = [np.asarray(moved) for moved in rounding_of(question)]
+    answers = [np.asarray(a) for a in question.answers]
     if of_outputs:
-        for j, a, (low, high), moved in zip(judgements, question.answers, ends, spreads, strict=True):
-            _contradict(j, np.asarray(a), low, high, np.asarray(moved))
+        for j, a, (low, high), moved in zip(judgements, answers, limits(evaluation, directions), spreads, strict=True):
+            _contradict(j, a, low, high, moved)
         return
     *others, last = directions
-    answers = [np.asarray(a) for a in question.answers]
-    for k, (j, a, moved) in enumerate(zip(judgements, answers, spreads, strict=True)):
-        if len(answers) > 1:
-            alone = [x if i == k else np.zeros_like(x) for i, x in enumerate(last)]
-            ((low, high),) = limits(evaluation, [*others, alone])
-        else:
-            ((low, high),) = ends
-        along = np.asarray(np.sum(a * last[k]))
-        _contradict(j, along, low, high, np.asarray(np.sum(np.abs(last[k]) * moved)))
+    along = [np.asarray(np.sum(a * t)) for a, t in zip(answers, last, strict=True)]
+    moved = [np.asarray(np.sum(np.abs(t) * s)) for t, s in zip(last, spreads, strict=True)]
+    if once * len(answers) > AFFORDED:
+        ((low, high),) = limits(evaluation, directions)
+        largest = int(np.argmax(np.abs(along)))
+        _contradict(judgements[largest], np.asarray(sum(along)), low, high, np.asarray(sum(moved)))
+        return
+    for k, j in enumerate(judgements):
+        alone = [x if i == k else np.zeros_like(x) for i, x in enumerate(last)]
+        ((low, high),) = limits(evaluation, [*others, alone])
+        _contradict(j, along[k], low, high, moved[k])
 
 
 def _contradict(j: Judgement, a: Array, low: Array, high: Array, moved: Array) -> None:

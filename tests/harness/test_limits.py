@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 from gradwitness.harness import check
-from gradwitness.harness.arbitration.limits import DIGITS, Evaluation, NotEvaluated, evaluated, limits
+from gradwitness.harness.arbitration.limits import DIGITS, Evaluation, NotEvaluated, evaluated, evaluations, limits
+from gradwitness.harness.judgement import by_limits
 from gradwitness.harness.judgement.one_sided import WRONG_SUM
 from gradwitness.reference_engine import ops, trace
 
@@ -151,3 +152,40 @@ def test_the_derivative_of_a_constant_choice_is_wrong_where_the_whole_is_smooth(
 )
 def test_a_second_derivative_at_a_kink_of_the_whole_stays_legitimate(fn, mode):
     assert check(fn, torch.zeros(3, dtype=torch.float64), modes=(mode,)).verdict in ("agree", "convention")
+
+
+@pytest.mark.parametrize("order", [1, 2, 3])
+def test_no_corner_is_evaluated_twice(order, monkeypatch):
+    x = np.array([0.5, -0.25])
+    evaluation = evaluated(trace(lambda x: ops.sum(ops.exp(x)), x), [x])
+    moved, made = Evaluation.moved, []
+    monkeypatch.setattr(Evaluation, "moved", lambda self, *given: made.append(0) or moved(self, *given))
+    limits(evaluation, [[np.ones(2)]] * order)
+    assert len(made) == evaluations(order) - 3  # at each of the three steps, the point itself is known
+
+
+def test_operations_are_counted_where_they_are_made():
+    def work(f, *shapes):
+        inputs = [np.ones(s) for s in shapes]
+        return evaluated(trace(f, *inputs), inputs).work
+
+    assert work(lambda a, b: a @ b, (2, 30), (30, 4)) == 2 * 30 * 4
+    assert work(lambda a: ops.reshape(a, (6,)), (2, 3)) == 0
+    assert work(lambda a: a + a, (2, 3)) == 6 < work(ops.exp, (2, 3))
+
+
+@pytest.mark.parametrize(("times", "verdict"), [(2.0, "mismatch"), (1.0, "mismatch"), (0.5, "agree")])
+def test_where_each_input_takes_too_long_the_sum_over_all_of_them_is_decided(times, verdict, monkeypatch):
+    """times: how many inputs can be afforded, of the two."""
+    z, w = torch.zeros(2, dtype=torch.float64), torch.tensor([0.5, 1.5], dtype=torch.float64)
+
+    def fn(z, w):
+        return bell(z) + (w * w).sum()
+
+    made, begin = [], Evaluation.__init__
+    monkeypatch.setattr(Evaluation, "__init__", lambda self, *given: made.append(self) or begin(self, *given))
+    check(fn, (z, w), modes=("FR",))
+    monkeypatch.setattr(by_limits, "AFFORDED", int(times * made[0].work * evaluations(2)))
+    result = check(fn, (z, w), modes=("FR",))
+    assert result.verdict == verdict
+    assert (WRONG_SUM in set(result.frame.message)) == (verdict == "mismatch")
