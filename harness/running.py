@@ -242,33 +242,18 @@ def tell_difference(old: Path, new: Path, out: Path | None) -> int:
 
 def _of_op_db(data: dict[str, Any], path: Path) -> Subject:
     """The sample of op_db that a case names, varied or as it is. Raises CaseError where this torch has none."""
-    from .campaigns import opinfo, otherwise, varying
+    from .campaigns.varying import of_case
     from .errors import CaseError
 
-    entry = next((e for e in opinfo.entries() if e.name == data.get("entry")), None)
-    if entry is None:
-        raise CaseError(
-            f"replay: {path} names the op_db entry {data.get('entry')!r}, which this torch does not have; "
-            f"accepted are its own entries. Use the torch the case was found with."
-        )
-    number = int(data["sample"])
-    seed = int(data["seed"]) - number
-    if data["kind"] == varying.SOURCE:
-        found = varying.again(entry, number, str(data.get("variation")), str(data.get("dtype")), seed)
-    elif "way" in data:
-        found = otherwise.again(entry, number, str(data["way"]), seed)
-    else:
-        found = next((s for k, s in opinfo.subjects(entry, seed) if k == number), None)
+    found = of_case(data)
     if found is None:
+        varied = f" under {data['variation']!r}" if "variation" in data else ""
         raise CaseError(
-            f"replay: {path} asks for sample {number} of {entry.name}{_varied_by(data)}, which this torch does not "
-            f"have. Use the torch the case was found with."
+            f"replay: {path} asks for sample {data['sample']} of the op_db entry {data.get('entry')!r}{varied}, which "
+            f"this torch does not have; accepted are its own entries and samples. Use the torch the case was found "
+            f"with."
         )
     return found
-
-
-def _varied_by(data: dict[str, Any]) -> str:
-    return f" under {data['variation']!r}" if "variation" in data else ""
 
 
 def replay_case(path: Path) -> int:

@@ -48,7 +48,8 @@ class Unfinished:
         self.seconds = 0.0
         for file in sorted(self.folder.glob("*.pickle")):
             try:
-                name, seconds, result = _Plain(file.open("rb")).load()
+                with file.open("rb") as stream:
+                    name, seconds, result = _Plain(stream).load()
             except (EOFError, pickle.UnpicklingError, ValueError):  # a disk that lied: the unit is run again
                 file.unlink()
                 continue

@@ -67,12 +67,13 @@ def shrink_record(record: dict[str, Any]) -> dict[str, Any]:
     from ..evidence.shrinking import smallest_record
     from ..evidence.shrinking_calls import smallest_call
     from ..evidence.three_numbers import with_arbiter
+    from .varying import of_case
 
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     smallest = smallest_call(record) if record["case"].get("kind") == "call" else smallest_record(record)
     try:
-        return with_arbiter(smallest)
+        return with_arbiter(smallest, of_case)
     except Exception as error:  # the finding stands without it
         return {**smallest, "arbiter_value": None, "arbiter": f"the arbiter failed: {_text(error)}"}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,8 @@ from ..generation.variations import SHORTER, VARIATIONS, applies, in_float32, is
 from ..judgement.rows import Rows
 from ..judgement.subject import Subject
 from ..recorder.nested import tensors_in
-from .opinfo import Entry, entries, samples_of, subject_of
+from . import otherwise
+from .opinfo import Entry, entries, samples_of, subject_of, subjects
 from .work import Unit, UnitResult
 
 NO_MATTER = ("inplace", "sparse")  # flags that change how a result is stored, not what it is
@@ -116,9 +117,20 @@ def _accepts(subject: Subject) -> bool:
     return any(x.isnan().any() for x in subject.leaves) or not any(y.isnan().any() for y in found)
 
 
-def again(entry: Entry, number: int, variation: str, dtype: str, seed: int) -> Subject | None:
-    """The subject of a case once more; None where there is none."""
-    wanted = number, variation, dtype
+def of_case(data: Mapping[str, Any]) -> Subject | None:
+    """The sample that a case of kind "opinfo" or "variations" names, once more, in the way that it was run; None where
+    this torch has none.
+    """
+    entry = next((e for e in entries() if e.name == data.get("entry")), None)
+    number = int(data["sample"])
+    seed = int(data["seed"]) - number
+    if entry is None:
+        return None
+    if "way" in data:
+        return otherwise.again(entry, number, data["way"], seed)
+    if data["kind"] != SOURCE:
+        return next((s for k, s in subjects(entry, seed) if k == number), None)
+    wanted = number, data.get("variation"), data.get("dtype")
     return next((v.subject for v in varied(entry, seed) if (v.number, v.variation, v.dtype) == wanted), None)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import mpmath as mp
@@ -34,14 +34,17 @@ def ruling_of(shown: Shown) -> Ruling:
     return arbitrate(shown.program, shown.inputs, shown.d.c, shown.d.along, shown.mode, at.which, at.entry)
 
 
-def with_arbiter(record: dict[str, Any]) -> dict[str, Any]:
+def with_arbiter(
+    record: dict[str, Any], sample_of: Callable[[Mapping[str, Any]], Subject | None]
+) -> dict[str, Any]:
     """A finding with the arbiter's number, and all three of the entry that its script compares.
 
-    arbiter_value: text with 50 digits, None where there is none; arbiter: where it comes from, or why there is none.
+    sample_of: the sample of op_db that a case names, None where there is none. arbiter_value: text with 50 digits, None
+    where there is none; arbiter: where it comes from, or why there is none.
     """
     if record["verdict"] != "mismatch":
         return {**record, "arbiter_value": None, "arbiter": NOT_A_NUMBER}
-    shown = _shown(record) if record["script"] else None
+    shown = _shown(record, sample_of) if record["script"] else None
     if shown is None:
         return {**record, "arbiter_value": None, "arbiter": NO_SCRIPT}
     ruling = ruling_of(shown)
@@ -68,13 +71,15 @@ def _part(x: Any) -> float:
     return float(np.real(x))
 
 
-def _shown(record: Mapping[str, Any]) -> Shown | None:
+def _shown(record: Mapping[str, Any], sample_of: Callable[[Mapping[str, Any]], Subject | None]) -> Shown | None:
     """The script of a finding again, from its case."""
     data, seed = record["case"], int(record["case"]["seed"])
+    if "way" in data:  # its script is of one operation, or there is none
+        return None
     if data["kind"] == "generated":
         case = Case.from_json(data)
         return shown_by_program(case.program, case.inputs, data["mode"], data["dtype"], seed)
-    subject = call_from_json(data) if data["kind"] == "call" else _sample(data)
+    subject = call_from_json(data) if data["kind"] == "call" else sample_of(data)
     if subject is None:
         return None
     rows = Rows("arbiter", seed=subject.seed)
@@ -89,16 +94,6 @@ def _shown(record: Mapping[str, Any]) -> Shown | None:
     worst = max(wrong, key=lambda r: r.get("z") or 0.0)
     row = {**worst, "op": record["op"], "culprit": worst.get("culprit") or record["culprit"]}
     return shown_by_call(found.recording, found.seen, subject, data["mode"], row)
-
-
-def _sample(data: Mapping[str, Any]) -> Subject | None:
-    from ..campaigns import opinfo
-
-    if "way" in data:  # its script is of one operation, or there is none
-        return None
-    entry = next(e for e in opinfo.entries() if e.name == data["entry"])
-    number = int(data["sample"])
-    return next((s for k, s in opinfo.subjects(entry, int(data["seed"]) - number) if k == number), None)
 
 
 def by_closed_forms(findings: Sequence[dict[str, Any]], issues: Sequence[KnownIssue]) -> list[dict[str, Any]]:

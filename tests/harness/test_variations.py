@@ -6,10 +6,11 @@ import pytest
 import torch
 from gradwitness.harness.campaigns.opinfo import entries
 from gradwitness.harness.campaigns.units import run_unit
-from gradwitness.harness.campaigns.varying import REFUSED, again, varied
+from gradwitness.harness.campaigns.varying import REFUSED, SOURCE, of_case, varied
 from gradwitness.harness.campaigns.work import Unit
 from gradwitness.harness.evidence.findings import grouped
 from gradwitness.harness.evidence.known import load
+from gradwitness.harness.evidence.three_numbers import with_arbiter
 from gradwitness.harness.generation.variations import LONG, VARIATIONS, applies, in_float32, modes_of
 from gradwitness.harness.judgement.localising import nan_along_zeros
 from gradwitness.harness.judgement.modes import UNASKED
@@ -100,9 +101,26 @@ def test_every_varied_sample_is_accepted_and_can_be_made_again():
     found = list(varied(entry, 0))
     assert len({(v.number, v.variation, v.dtype) for v in found}) == len(found) > 20
     v = next(v for v in found if v.variation == "parameters 0 at a zero")
-    same = again(entry, v.number, v.variation, v.dtype, 0)
-    assert all(torch.equal(a, b) for a, b in zip(v.subject.inputs, same.inputs, strict=True))
-    assert again(entry, v.number, "no such variation", "float64", 0) is None
+    case = case_of("renorm", v, "R")
+    assert all(torch.equal(a, b) for a, b in zip(v.subject.inputs, of_case(case).inputs, strict=True))
+    assert of_case(case | {"variation": "no such variation"}) is None
+    assert of_case(case | {"entry": "no such entry"}) is None
+    stock = of_case(case | {"kind": "opinfo"})
+    assert not all(torch.equal(a, b) for a, b in zip(v.subject.inputs, stock.inputs, strict=True))
+
+
+def case_of(name, v, mode):
+    named = {"kind": SOURCE, "sample": v.number, "variation": v.variation, "dtype": v.dtype}
+    return {"format": 1, "entry": name, "mode": mode, "seed": v.number, **named}
+
+
+def test_the_arbiter_is_asked_at_the_varied_sample_not_at_the_stock_one():
+    v = next(v for v in varied(ENTRIES["cumprod"], 0) if v.variation == "one zero")
+    record = {"verdict": "mismatch", "op": "cumprod", "culprit": "aten::cumprod.default", "script": "of the finding"}
+    found = with_arbiter({**record, "case": case_of("cumprod", v, "FF")}, of_case)
+    (x,) = v.subject.inputs
+    assert found["arbiter_value"] is not None and "nearer to the witness" in found["arbiter"]
+    assert repr(x.flatten()[1].item()) in found["script"]
 
 
 # What no stock sample of these entries shows: a fault of torch 2.13 by the variation that meets it.
