@@ -33,6 +33,9 @@ HIGHER_ORDER = (
     "torch.{0} is a higher-order operator, which runs functions out of sight of the recording. Write it in Python (if, "
     "for), which is recorded as it runs, or check the functions by themselves"
 )
+NESTED = (
+    "a nested tensor has several shapes, and the witness has arrays of one shape. Pad it, or work on its parts (unbind)"
+)
 _ALWAYS = 1 << 62  # sequence of a read from flat storage: data movement that belongs to whoever needs it
 
 
@@ -169,6 +172,8 @@ class Recorder(TorchDispatchMode):
 
     def variable(self, t: torch.Tensor, maker: int | None = None, value: Any = None) -> int:
         """A new variable holding the present value of `t` (`value`, where it is known already)."""
+        if t.is_nested:
+            raise CannotRecord("nested tensors", NESTED)
         index = len(self.recording.variables)
         value = to_numpy(t) if value is None else value
         self.recording.variables.append(Recorded(value, t.dtype, maker, geometry=geometry_of(t)))
@@ -179,6 +184,8 @@ class Recorder(TorchDispatchMode):
 
     def read(self, t: torch.Tensor) -> int:
         """The variable that `t` holds now; its autograd edge is noted."""
+        if t.is_nested:
+            raise CannotRecord("nested tensors", NESTED)
         storage = storage_of(t)
         known = self._known.get(id(t))
         if t.grad_fn is not None and (known is None or self._is_detached(known)):

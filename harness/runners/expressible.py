@@ -55,6 +55,7 @@ REFUSALS = (
     "Trying to use forward AD with",
     "derivative for aten::",
     "the derivative for '",
+    "does not support automatic differentiation for outputs with complex dtype",
     "Nested forward mode AD is not supported",
     "that does not support it because it has not been implemented yet",
     "is not supported within torch.func transforms",

@@ -145,6 +145,22 @@ def test_a_higher_order_operator_is_unsupported_by_name():
         assert_gradients(fn, POINT)
 
 
+@pytest.mark.parametrize("layout", [torch.strided, torch.jagged], ids=["strided", "jagged"])
+def test_a_nested_tensor_inside_the_callable_is_unsupported_by_that_name(layout):
+    def fn(x):
+        return torch.nested.as_nested_tensor([x, x], layout=layout).to_padded_tensor(0.0)
+
+    result = check(fn, torch.ones(2, 3, dtype=torch.float64))
+    assert result.verdict == "unsupported" and list(result.unsupported) == ["nested tensors"]
+    assert "work on its parts (unbind)" in result.explain()
+
+
+def test_a_derivative_that_pytorch_lacks_for_complex_outputs_is_its_refusal_and_no_failure():
+    result = check(lambda a: torch.geqrf(a)[0], torch.eye(3, dtype=torch.complex128))
+    assert result.verdict == "unsupported"
+    assert "geqrf does not support automatic differentiation for outputs with complex dtype" in result.explain()
+
+
 def test_a_derivative_that_torch_does_not_have_is_unsupported():
     result = check(torch.special.zeta, (torch.tensor([2.5], dtype=F64), torch.tensor([3.0], dtype=F64)))
     assert result.verdict == "unsupported" and "is not implemented" in result.explain()
