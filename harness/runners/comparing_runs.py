@@ -14,6 +14,8 @@ import torch
 from ...reference_engine.errors import EngineError
 from ...reference_engine.reverse import reverse
 from ..errors import TheirsRaised
+from ..judgement.at_nan import is_nan_everywhere
+from ..judgement.by_limits import hold_against_limits
 from ..judgement.comparing import (
     Found,
     Subject,
@@ -276,7 +278,10 @@ def _question(read: _Read, mode: str) -> tuple[Any, Question]:
         question.dtype = works_in(read.subject, read.recording, read.seen, mode)
     question.seed = read.subject.seed
     question.input_is_nan = any(np.isnan(a).any() for a in x)
-    question.outside_domain = any(np.isnan(read.recording.variables[v].value).any() for v in read.outputs)
+    question.complex_numbers = read.recording.has_complex
+    values = [read.recording.variables[v].value for v in read.outputs]
+    question.outside_domain = any(np.isnan(y).any() for y in values)
+    question.without_value = question.nan_arrives = is_nan_everywhere(values)
     return program, question
 
 
@@ -294,8 +299,11 @@ def _judge_one(read: _Read, answers: Answers, mode: str) -> list[tuple[str, Judg
     judged = judge(question)
     relied = [name for followed in read.seen.followed.values() for name in followed]
     if not relied:
-        x, t, c = _numbers(read, leaves), _numbers(read, read.directions[0]), [to_numpy(g) for g in read.c]
-        hold_against_one_sided(judged, question, program, x, c if mode == "R" else [], t, mode, read.seen.values)
+        x, c = _numbers(read, leaves), [to_numpy(g) for g in read.c]
+        along = [_numbers(read, d) for d in read.directions]
+        weights, run = c if mode == "R" else [], read.seen.values
+        hold_against_one_sided(judged, question, program, x, weights, along[0], mode, run)
+        hold_against_limits(judged, question, program, x, c, along, mode, run)
     for j, (a, like) in zip(judged, pairs, strict=True):
         follow(j, relied)
         if like.is_complex():
@@ -369,6 +377,7 @@ def _judge_values(read: _Read, outputs: Tensors) -> list[tuple[str, Judgement]]:
     nan = any(np.isnan(a).any() for a in x)
     answers = [to_numpy(y) for y in outputs]
     question = Question(plan, given, answers, _dtype(read), None, nan, read.subject.seed, True)
+    question.complex_numbers = read.recording.has_complex
     return [(f"output {i}", j) for i, j in enumerate(judge(question))]
 
 

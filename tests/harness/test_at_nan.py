@@ -163,3 +163,12 @@ def test_a_function_that_is_nan_everywhere_has_no_derivative_that_could_be_wrong
 def test_no_number_at_all_is_not_nan():
     assert not is_nan_everywhere([]) and not is_nan_everywhere([np.zeros(0)])
     assert is_nan_everywhere([np.full(2, NAN), np.zeros(0)]) and not is_nan_everywhere([np.array([NAN, 1.0])])
+
+
+@pytest.mark.parametrize("runner", ["func", "checkpoint"])
+def test_runners_take_nan_as_the_plain_run_does(runner):
+    nothing = check(torch.mean, torch.zeros(0, dtype=torch.float64), modes=("F",), runners=(runner,))
+    assert nothing.verdict == "indeterminate"
+    z = torch.tensor([complex(NAN, 0.3), complex(0.3, NAN), 1.0 + 1.0j], dtype=torch.complex128)
+    result = check(lambda z: (z * 2).imag.exp(), z, modes=("R", "F", "RR"), runners=(runner,))
+    assert result.verdict in ("agree", "convention"), result.explain()

@@ -189,3 +189,16 @@ def test_where_each_input_takes_too_long_the_sum_over_all_of_them_is_decided(tim
     result = check(fn, (z, w), modes=("FR",))
     assert result.verdict == verdict
     assert (WRONG_SUM in set(result.frame.message)) == (verdict == "mismatch")
+
+
+@pytest.mark.parametrize("runner", ["func", "checkpoint", "create_graph"])
+def test_every_runner_is_held_against_limits_as_the_plain_run_is(runner):
+    result = check(bell, torch.zeros(2, dtype=torch.float64), modes=("FR",), runners=("autograd", runner))
+    assert set(result.frame.verdict) == {"mismatch"} and set(result.frame.message) == {WRONG_SUM}
+    result = check(root_of_square_in_torch, torch.zeros(1, dtype=torch.float64), runners=("autograd", runner))
+    whole = result.frame[(result.frame["program"] == "whole") & (result.frame["quantity"] == "derivative")]
+    assert set(zip(whole.runner, whole.verdict, strict=True)) == {("autograd", "mismatch"), (runner, "mismatch")}
+
+
+def root_of_square_in_torch(x):
+    return torch.sqrt(x * x)
