@@ -15,7 +15,8 @@ import torch
 from ..errors import TheirsRaised, UsageError
 from ..evidence.cases import call_to_json, elements
 from ..evidence.findings import FAILING, Candidate
-from ..evidence.scripts import script_of_call
+from ..evidence.scripts import script_of_row
+from ..evidence.shrinking_calls import same_words
 from ..judgement.by_limits import NAN_MADE
 from ..judgement.comparing import Found, Subject, compare_forward_modes, compare_reverse
 from ..judgement.explaining import ZERO_TIMES_INFINITY
@@ -214,21 +215,23 @@ def _candidates(
     """A finding for the single operation that is wrong, or for the sample as a whole where no single one is."""
     recording, seen = found.recording, found.seen
     result = []
-    if worst["verdict"] == "mismatch" and recording is not None and seen is not None:
-        for call, alone, single, single_rows in suspects(recording, seen, mode, subject.seed):
-            row = max((r for r in single_rows.rows if r["verdict"] == "mismatch"), key=lambda r: r["z"])
-            alone_recording = single.recording
-            assert alone_recording is not None
+    verdict = worst["verdict"]
+    if verdict in ("mismatch", "raised") and recording is not None and seen is not None:
+        for call, alone, single, single_rows in suspects(recording, seen, mode, subject.seed, verdict=verdict):
+            row = max((r for r in single_rows.rows if r["verdict"] == verdict), key=lambda r: r.get("z") or 0.0)
+            if verdict == "raised" and not same_words(row["message"], worst["message"]):
+                continue  # it refuses something else
+            assert single.recording is not None and single.seen is not None
             case = call_to_json(recording, call, set(seen.tracers), mode, subject.seed)
-            script = script_of_call(alone_recording, single.seen, alone, mode, row) if single.seen is not None else ""
+            script = script_of_row(single.recording, single.seen, alone, mode, row, call.qualified)
             result.append(_candidate(name, call.qualified, mode, row, 1, elements(alone), case, script, call.where))
     if not result:
         case = {"format": 1, "entry": name, "mode": mode, "seed": subject.seed, **named}
         culprit = worst.get("culprit") or _main_operation(recording)
         size = sum(c.func is not None for c in recording.calls) if recording is not None else 0
         script = ""
-        if worst["verdict"] == "mismatch" and recording is not None and seen is not None:
-            script = script_of_call(recording, seen, subject, mode, worst)
+        if verdict in ("mismatch", "raised") and recording is not None and seen is not None:
+            script = script_of_row(recording, seen, subject, mode, worst, str(culprit))
         made = _candidate(name, culprit, mode, worst, size, elements(subject), case, script, None)
         made.kind = ZERO_TIMES_INFINITY if NAN_MADE in made.note else ""
         if not made.kind and worst["verdict"] == "mismatch" and math.isnan(made.torch_value):

@@ -20,7 +20,7 @@ from ...reference_engine.program import Program
 from ..errors import UsageError
 from ..generation.emit import compiled, emit, number, tensor
 from ..judgement.comparing import Subject, cotangents
-from ..judgement.judging import THRESHOLD, Question, judge
+from ..judgement.judging import SAMPLES, THRESHOLD, Question, judge, spreads_of
 from ..judgement.modes import DIRECTIONS, MODES, ask_torch, named, per_output, reference, steps
 from ..judgement.plans import started
 from ..recorder.recorded_source import of_recording
@@ -178,11 +178,12 @@ def script(
     at: Difference,
     dtype: str = "float64",
     title: str = "",
+    raises: bool = False,
 ) -> str:
     """The text of a repro.py.
 
-    source: defines `f(x0, x1, …)`, which returns a tuple. at: the entry that is compared. Raises UsageError for
-    another mode.
+    source: defines `f(x0, x1, …)`, which returns a tuple. at: the entry that is compared. raises: torch raises where
+    it should answer. Raises UsageError for another mode.
     """
     if mode not in ("", *MODES):
         raise UsageError(f"script: mode {mode!r}; accepted are '' and {', '.join(MODES)}. Choose one of them.")
@@ -190,6 +191,7 @@ def script(
     lines = [
         f'"""{title or "torch and the right value"}: {_says(mode)}.',
         "",
+        "Exits 1 if torch raises, or they differ, 0 if they agree." if raises else
         "Exits 1 if they differ, 0 if they agree, 2 if this torch cannot run it.",
     ]
     lines += [
@@ -213,11 +215,12 @@ def script(
     ]
     lines += ["try:", *[f"    {line}" if line else "" for line in _asking(mode).rstrip().split("\n")]]
     place = f"answers[{at.which}]"
+    told = "raises, right={right!r}" if raises else "cannot run with torch {torch.__version__}"
     lines += [
         f"    value = 0.0 if {place} is None else {place}[{_index(at.entry)}].item()",
         "except Exception as error:",
-        '    print(f"cannot run with torch {torch.__version__}: {type(error).__name__}: {error}")',
-        "    raise SystemExit(2)",
+        f'    print(f"{told}: {{type(error).__name__}}: {{error}}")',
+        f"    raise SystemExit({1 if raises else 2})",
         'print(f"torch={value!r} right={right!r}")',
         "same = value == right or abs(value - right) <= tolerance or (value != value and right != right)",
         "raise SystemExit(0 if same else 1)",
@@ -333,6 +336,34 @@ def shown_by_recording(
     return _proof(source, program, values, mode, dtype, tried, title)
 
 
+def script_of_raise(recording: Recording, seen: Witnessed, subject: Subject, mode: str, culprit: str) -> str:
+    """The script of one recorded call or run at which torch raises in `mode`, with directions of 1; "" where there is
+    none that proves it.
+    """
+    inputs = _leaves(recording, seen, subject)
+    title = f"{culprit} in torch {torch.__version__.split('+')[0]}"
+    outputs = [v for v in recording.outputs if v in seen.tracers]
+    source = of_recording(recording, inputs, outputs) if outputs and not seen.missing else ""
+    values = [recording.variables[v].value for v in inputs]
+    if not source or sum(np.size(x) for x in values) > LARGEST:
+        return ""
+    program = seen.program(list(inputs), outputs)
+    dtype = str(recording.variables[outputs[0]].dtype).removeprefix("torch.")
+    try:
+        question = question_of(program, values, ones(program), mode, dtype)
+        exact, spreads = spreads_of(question, question.plan, question.given, SAMPLES)
+    except EngineError:
+        return ""
+    entries = [(i, e) for i, y in enumerate(exact) for e in np.ndindex(y.shape) if np.isfinite(y[e])]
+    if not entries:
+        return ""
+    which, entry = max(entries, key=lambda place: exact[place[0]][place[1]] != 0)  # the first that is not 0
+    tolerance = THRESHOLD * spreads[which][entry]
+    at = Difference(which, entry, exact[which][entry], tolerance if np.isfinite(tolerance) else 0.0)
+    text = script(source, values, ones(program), mode, at, dtype, title, raises=True)
+    return text if proves(text) else ""
+
+
 def script_of_call(recording: Recording, seen: Witnessed, subject: Subject, mode: str, row: dict[str, Any]) -> str:
     """The script of one recorded call or run whose row is a mismatch; "" where there is none that proves it."""
     shown = shown_by_call(recording, seen, subject, mode, row)
@@ -343,10 +374,24 @@ def shown_by_call(
     recording: Recording, seen: Witnessed, subject: Subject, mode: str, row: dict[str, Any]
 ) -> Shown | None:
     """The same with what the script asks."""
-    order = dict(zip([id(t) for t in subject.inputs], recording.inputs, strict=True))
-    order.update({id(t): index for index, t in recording.leaves.items()})
-    wrt = list(dict.fromkeys(order[id(t)] for t in subject.leaves if order.get(id(t), -1) in seen.tracers))
+    wrt = _leaves(recording, seen, subject)
     title = f"{row.get('culprit') or row.get('op') or 'f'} in torch {torch.__version__.split('+')[0]}"
     return shown_by_recording(
         recording, seen, wrt, "" if row.get("quantity") == "value" else mode, subject.seed, title
     )
+
+
+def script_of_row(
+    recording: Recording, seen: Witnessed, subject: Subject, mode: str, row: dict[str, Any], culprit: str
+) -> str:
+    """The script of a run whose row is a mismatch, or raised."""
+    if row["verdict"] == "raised":
+        return script_of_raise(recording, seen, subject, mode, culprit)
+    return script_of_call(recording, seen, subject, mode, row)
+
+
+def _leaves(recording: Recording, seen: Witnessed, subject: Subject) -> list[int]:
+    """The recorded variables of the leaves that the run used, each once."""
+    order = dict(zip([id(t) for t in subject.inputs], recording.inputs, strict=True))
+    order.update({id(t): index for index, t in recording.leaves.items()})
+    return list(dict.fromkeys(order[id(t)] for t in subject.leaves if order.get(id(t), -1) in seen.tracers))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,9 +15,11 @@ from ..errors import CaseError, TheirsRaised, UsageError
 from ..judgement.comparing import Found, Subject, compare_forward_modes, compare_reverse
 from ..judgement.rows import Rows
 from .cases import call_from_json, elements
-from .scripts import script_of_call
+from .scripts import script_of_row
 
-COMPARISONS = 80  # how many smaller calls are tried
+COMPARISONS = 200  # how many smaller calls are tried
+WORDS = re.compile(r"[A-Za-z_]+")
+SINGLY = 12  # an axis of at most this length is cut to each of its entries, a longer one to its halves first
 
 
 def smallest_call(record: dict[str, Any]) -> dict[str, Any]:
@@ -25,47 +28,54 @@ def smallest_call(record: dict[str, Any]) -> dict[str, Any]:
     record: a finding as `findings.grouped` makes it, plain data in and out.
     """
     data = record["case"]
-    if data.get("kind") != "call" or record["verdict"] != "mismatch":
+    verdict = record["verdict"]
+    if data.get("kind") != "call" or verdict not in ("mismatch", "raised"):
         return record
-    first = _compared(data)
+    first = _compared(data, verdict)
     if first is None:
         return record
-    best, wrong, spent = data, _badness(first[2]), 0
+    best, spent = data, 0
     progress = True
     while progress and spent < COMPARISONS:
         progress = False
         for changed in _smaller(best):
             spent += 1
-            found = _compared(changed)
-            if found is not None and _badness(found[2]) >= min(wrong, 1e-3):
+            found = _compared(changed, verdict)
+            if found is not None and _as_wrong(found[2], first[2]):
                 best, progress = changed, True
                 break
             if spent >= COMPARISONS:
                 break
-    final = _compared(best)
+    final = _compared(best, verdict)
     if best is data or final is None:
         return record
     subject, found_, row = final
-    script = (
-        script_of_call(found_.recording, found_.seen, subject, data["mode"], row)
-        if found_.seen and found_.recording
-        else ""
-    )
+    script = ""
+    if found_.recording is not None and found_.seen is not None:
+        script = script_of_row(found_.recording, found_.seen, subject, data["mode"], row, record["culprit"])
     if not script and record["script"]:
         return record
-    return {
-        **record,
-        "elements": elements(subject),
-        "torch_value": row["torch_value"],
-        "right_value": row["reference_value"],
-        "z": row["z"],
-        "script": script,
-        "case": best,
-    }
+    numbers = {"torch_value": "torch_value", "right_value": "reference_value", "z": "z"}
+    told = {name: row[column] for name, column in numbers.items() if column in row}
+    return {**record, "elements": elements(subject), **told, "script": script, "case": best}
 
 
-def _compared(data: dict[str, Any]) -> tuple[Subject, Found, dict[str, Any]] | None:
-    """The subject, what was found and the worst row, if the call still is a mismatch."""
+def same_words(a: str, b: str) -> bool:
+    """Whether two exceptions say the same, whatever the numbers in them."""
+    return WORDS.findall(a) == WORDS.findall(b)
+
+
+def _as_wrong(row: dict[str, Any], first: dict[str, Any]) -> bool:
+    """Whether a smaller call still is as wrong: by its first digits, or by a tenth of the error of the whole one; or
+    raises the same.
+    """
+    if first["verdict"] == "raised":
+        return same_words(row["message"], first["message"])
+    return _badness(row) >= min(0.1 * _badness(first), 1e-3)
+
+
+def _compared(data: dict[str, Any], verdict: str) -> tuple[Subject, Found, dict[str, Any]] | None:
+    """The subject, what was found and the worst row, if the call still has that verdict."""
     try:
         subject = call_from_json(data)
         rows = Rows(f"{data['operation']}.{data['overload']}", seed=subject.seed)
@@ -81,7 +91,7 @@ def _compared(data: dict[str, Any]) -> tuple[Subject, Found, dict[str, Any]] | N
         EngineError,
     ):  # a smaller call that cannot be made or run is not smaller
         return None
-    wrong = [r for r in rows.rows if r["verdict"] == "mismatch"]
+    wrong = [r for r in rows.rows if r["verdict"] == verdict]
     return (subject, found, max(wrong, key=_badness)) if wrong else None
 
 
@@ -108,12 +118,13 @@ def _tensors(data: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _smaller(data: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Calls that are simpler than `data`: each axis length in turn cut to 1 or 2, then arrays of simpler numbers."""
+    """Calls that are simpler than `data`: each axis length in turn cut to some of its entries, then arrays of simpler
+    numbers.
+    """
     lengths = sorted({n for t in _tensors(data) for n in t["shape"] if n > 1}, reverse=True)
     for n in lengths:
-        for m in (1, 2):
-            if m < n:
-                yield _resized(data, n, m)
+        for kept in _kept(n):
+            yield _resized(data, n, kept)
     for i, t in enumerate(_tensors(data)):
         if t["dtype"] not in ("float64", "float32"):
             continue
@@ -123,6 +134,14 @@ def _smaller(data: dict[str, Any]) -> Iterator[dict[str, Any]]:
                 changed = copy.deepcopy(data)
                 _tensors(changed)[i]["tensor"] = array_to_json(simpler)
                 yield changed
+
+
+def _kept(n: int) -> Iterator[range]:
+    """Which entries of an axis of length n are kept, fewest first; of a long one its halves come first."""
+    if n > SINGLY:
+        yield from (range(1), range(2), range(n // 2), range(n // 2, n))
+    else:
+        yield from (range(k, k + m) for m in (1, 2) if m < n for k in range(n + 1 - m))
 
 
 def _simpler(x: np.ndarray[Any, Any]) -> Iterator[np.ndarray[Any, Any]]:
@@ -137,15 +156,19 @@ def _text(x: np.ndarray[Any, Any]) -> int:
     return sum(len(repr(v)) for v in x.ravel().tolist())
 
 
-def _resized(data: dict[str, Any], n: int, m: int) -> dict[str, Any]:
-    """Every axis of length n cut to its first m entries, and every whole number n in a list (a shape) made m."""
+def _resized(data: dict[str, Any], n: int, kept: range) -> dict[str, Any]:
+    """Every axis of length n cut to the entries `kept`, and every whole number n in a list (a shape) made as long;
+    places in an axis (tensors of whole numbers) are taken modulo that length.
+    """
     changed = copy.deepcopy(data)
+    m = len(kept)
     for t in _tensors(changed):
         kind = {"bool": "bool", "int64": "int64", "int32": "int64"}.get(t["dtype"], "float64")
         x = array_from_json(t["tensor"], kind, t["shape"])
         for axis, length in enumerate(x.shape):
             if length == n:
-                x = x.take(range(m), axis=axis)
+                x = x.take(kept, axis=axis)
+        x = x % m if kind == "int64" and x.size and 0 <= x.min() and m <= x.max() < n else x
         t["tensor"], t["shape"] = array_to_json(x), list(x.shape)
 
     def shapes(a: Any, inside: bool) -> Any:

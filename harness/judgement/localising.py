@@ -83,11 +83,18 @@ def weighted(subject: Subject, weight: float = 1.0) -> Subject:
 
 
 def suspects(
-    recording: Recording, seen: Witnessed, mode: str, seed: int = 0, weight: float | None = None, widened: bool = False
+    recording: Recording,
+    seen: Witnessed,
+    mode: str,
+    seed: int = 0,
+    weight: float | None = None,
+    widened: bool = False,
+    verdict: str = "mismatch",
 ) -> Iterator[tuple[Call, Subject, Found, Rows]]:
     """Every distinct recorded call whose own derivative in `mode` is a mismatch, in the order of the run.
 
     weight: each with its results `weighted` by it. widened: in float64, where rounding hides no fault of a formula.
+    verdict: "raised" for the calls whose own derivative PyTorch raises at.
     """
     tried: set[Any] = set()
     for call in recording.calls:
@@ -107,7 +114,7 @@ def suspects(
             found = compare_reverse(subject, rows) if mode == "R" else compare_forward_modes(subject, rows, mode)
         except (TheirsRaised, UsageError, RuntimeError):  # no floating result, or it needs its context
             continue
-        if any(r["verdict"] == "mismatch" for r in rows.rows):
+        if any(r["verdict"] == verdict for r in rows.rows):
             yield call, subject, found, rows
 
 
