@@ -47,7 +47,7 @@ def several(argument: str, names: Any) -> tuple[str, ...]:
     return tuple(map(str, names))
 
 
-def accepted_call(fn: Any, inputs: Any, kwargs: Any, wrt: Any, seed: Any, inplace: Any) -> None:
+def accepted_call(fn: Any, inputs: Any, kwargs: Any, seed: Any, inplace: Any) -> None:
     """Raise UsageError for the first of these that is not accepted by its type."""
     if isinstance(fn, type) and issubclass(fn, torch.nn.Module):
         raise UsageError(
@@ -73,12 +73,14 @@ def accepted_call(fn: Any, inputs: Any, kwargs: Any, wrt: Any, seed: Any, inplac
         raise UsageError(f"check: seed={seed!r}; accepted are whole numbers from 0 to {GREATEST_SEED}. Pass one.")
     if type(inplace) is not bool:
         raise UsageError(f"check: inplace={inplace!r}; accepted are True and False. Pass one of them.")
-    if wrt is not None:
-        _accepted_wrt(wrt)
 
 
-def _accepted_wrt(wrt: Any) -> None:
-    """Raise UsageError unless `wrt` is a position or a name, or one or more of them."""
+def chosen(wrt: Any) -> list[int | str] | None:
+    """`wrt` as a list, None where it is left out. Raises UsageError unless it is a position or a name, or one or more
+    of them.
+    """
+    if wrt is None:
+        return None
     single = isinstance(wrt, (int, str)) or isinstance(wrt, torch.Tensor) or not isinstance(wrt, Iterable)
     wanted = [wrt] if single else list(wrt)
     for w in wanted:
@@ -93,3 +95,4 @@ def _accepted_wrt(wrt: Any) -> None:
             "check: wrt is empty; accepted is at least one position of an input or name of a parameter. Name one, or "
             "leave it out for all."
         )
+    return wanted

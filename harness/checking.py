@@ -14,7 +14,7 @@ import torch
 import torch.autograd.forward_ad
 
 from ..reports.schema import frame_from_rows
-from .arguments import accepted_call, accepted_names, several
+from .arguments import accepted_call, accepted_names, chosen, several
 from .configuration import LEFT_OUT, in_effect
 from .errors import (
     CannotRecord,
@@ -97,8 +97,8 @@ def check(
     modes, runners, dtypes, seed = own.filled(modes, runners, dtypes, seed)
     modes, runners = several("modes", modes), several("runners", runners)
     dtypes = None if dtypes is None else tuple(d.removeprefix("torch.") for d in several("dtypes", dtypes))
-    accepted_call(fn, inputs, kwargs, wrt, seed, inplace)
-    wrt = [wrt] if isinstance(wrt, (int, str)) else wrt
+    accepted_call(fn, inputs, kwargs, seed, inplace)
+    wrt = chosen(wrt)
     if not modes or not runners or dtypes == ():
         raise UsageError(
             f"check: modes={modes!r}, runners={runners!r}, dtypes={dtypes!r}; accepted is at least one of each. "

@@ -168,3 +168,8 @@ def test_forward_modes_of_writes_into_out_and_of_no_grad_have_a_row_that_says_wh
 )
 def test_functions_bear_the_name_that_they_are_called_by(fn, name):
     assert name_of(fn) == name
+
+
+def test_wrt_may_be_anything_that_gives_positions_or_names_once():
+    result = check(lambda a, b: a * b, (X, X.clone()), wrt=(k for k in [1]))
+    assert set(result.frame["wrt"][result.frame["program"] == "whole"]) == {"b"}
