@@ -63,7 +63,7 @@ class Found:
 
 def compare_reverse(subject: Subject, rows: Rows) -> Found:
     """Mode R: every value, every autograd node, and the end-to-end gradients of one recorded run."""
-    start = time.perf_counter()
+    start, before = time.perf_counter(), len(rows.rows)
     recording, seen, wrt = record(subject)
     c = subject.arriving(recording.torch_outputs) or cotangents(recording.torch_outputs, subject.seed)
     nodes = nodes_of(recording)
@@ -98,19 +98,20 @@ def compare_reverse(subject: Subject, rows: Rows) -> Found:
         found.culprit = culprit_of(*max(wrong, key=lambda p: (p[0].quantity == "value", p[0].judgement.z)), recording)
     forms, changed = rows_of_forms(recording, nodes, rows, subject.dtype), rows_of_hooks(hooks, rows, subject.dtype)
     found.culprit = found.culprit or forms or changed
-    _globally(subject, rows, found, recording, seen, wrt, c, gradients, local)
+    whole = _globally(subject, rows, found, recording, seen, wrt, c, gradients, local)
+    tell_decided(rows.rows[before:], whole)
     if not any(v in seen.tracers for v in recording.outputs):
         rows.rows[-1]["message"] = NOTHING_DEPENDS
     rows.rows[-1]["seconds"] = time.perf_counter() - start
     inner = inside_checkpoints(subject, nodes, found.culprit, compare_reverse)
     if inner is not None:
         found.culprit = inner
-        for r in rows.rows:
+        for r in rows.rows[before:]:
             if r.get("culprit") == CHECKPOINT:
                 r["culprit"] = inner.operation
     if subject.thorough:
         found.culprit = look_again(subject, recording, nodes, c, gradients, wrt, found.culprit, rows)
-    found.verdict = worst([r["verdict"] for r in rows.rows])
+    found.verdict = worst([r["verdict"] for r in rows.rows[before:]])
     return found
 
 
@@ -124,8 +125,8 @@ def _globally(
     c: list[torch.Tensor | None],
     gradients: list[torch.Tensor | None],
     local: list[tuple[LocalVerdict, Node | None]],
-) -> None:
-    """One row per leaf for the end-to-end gradient, at PyTorch's own forward values."""
+) -> list[Judgement]:
+    """One row per leaf for the end-to-end gradient, at PyTorch's own forward values; their judgements."""
     outputs = [(v, g) for v, g in zip(recording.outputs, c, strict=True) if g is not None and v in seen.tracers]
     used = [v for v in dict.fromkeys(wrt) if v >= 0]
     if seen.missing:
@@ -140,7 +141,7 @@ def _globally(
                 verdict="unsupported",
                 message=text,
             )
-        return
+        return []
     program = seen.program(used, [v for v, _ in outputs])
     inputs = [*[recording.variables[v].value for v in used], *[to_numpy(g) for _, g in outputs if g is not None]]
     reached = set(program.variables())
@@ -195,7 +196,7 @@ def _globally(
                 kind = ATEN if made.infinite else MASKED
                 found.culprit = Culprit(made.operation, *place(made.where), *numbers, kind=kind, part=j.part)
                 rows.rows[-1].update(message=made.text(j.note), culprit=made.operation)
-    tell_decided(rows.rows, judgements.values())
+    return judged
 
 
 def _same_numbers(outputs: Sequence[torch.Tensor], recorded: Sequence[torch.Tensor]) -> bool:
@@ -286,7 +287,7 @@ def compare_forward_modes(subject: Subject, rows: Rows, mode: str) -> Found:
     The directions are numbers of the leaves' own dtype. In a half precision, and under autocast, every step of the
     witness's derivative is taken to be rounded in it, the sums too: a wide spread, that nothing right leaves.
     """
-    start = time.perf_counter()
+    start, before = time.perf_counter(), len(rows.rows)
     recording, seen, wrt = record(subject, mode)
     found = Found(recording=recording, seen=seen, unsupported=seen.missing)
     order = len(mode)
@@ -394,5 +395,5 @@ def compare_forward_modes(subject: Subject, rows: Rows, mode: str) -> Found:
             found.culprit = Culprit(
                 "end to end", "", 0, j.entry, j.torch_value, j.reference, mode, kind=END_TO_END, part=j.part
             )
-    found.verdict = worst([r["verdict"] for r in rows.rows])
+    found.verdict = worst([r["verdict"] for r in rows.rows[before:]])
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -37,13 +38,13 @@ def eager_culprit(subject: Subject, mode: str, begin: tuple[Any, Any, Any]) -> C
         return wrong_alone(subject, found, mode) or found.culprit
 
 
-def name_culprit(runner: str, eager: Culprit | None, rows: Rows, found: Found) -> None:
-    """Put the culprit into `found` and into the runner's rows that are a mismatch in its mode."""
+def name_culprit(runner: str, eager: Culprit | None, rows: Sequence[dict[str, Any]], found: Found) -> None:
+    """Put the culprit into `found` and into those of a run's rows that are a mismatch in its mode."""
     was = found.culprit
     assert was is not None
     kind = COMPILER if runner in COMPILED else CHECKPOINT if runner.startswith("checkpoint") else END_TO_END
     found.culprit = replace(was, operation=runner, kind=kind) if eager is None else eager
-    for r in rows.rows:
+    for r in rows:
         if r["runner"] == runner and r["mode"] == was.mode and r["verdict"] == "mismatch":
             r["culprit"] = found.culprit.operation
 

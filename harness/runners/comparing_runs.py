@@ -210,8 +210,9 @@ def _compare(runner: str, subject: Subject, rows: Rows, mode: str) -> Found:
         found.culprit, found.verdict = parting.culprit, "indeterminate"
         return found
     if found.culprit is not None:
-        name_culprit(runner, None if dropped else eager_culprit(parts[found.call or 0], mode, begin), rows, found)
-    found.verdict = worst([r["verdict"] for r in rows.rows if r["runner"] == runner and r["mode"] == mode])
+        eager = None if dropped else eager_culprit(parts[found.call or 0], mode, begin)
+        name_culprit(runner, eager, rows.rows[written:], found)
+    found.verdict = worst([r["verdict"] for r in rows.rows[written:]])
     return found
 
 

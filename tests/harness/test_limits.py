@@ -202,3 +202,15 @@ def test_every_runner_is_held_against_limits_as_the_plain_run_is(runner):
 
 def root_of_square_in_torch(x):
     return torch.sqrt(x * x)
+
+
+def test_what_limits_decide_in_one_precision_says_nothing_of_another():
+    x = torch.zeros(1, 1, 4, dtype=torch.float64)
+
+    def verdicts(*dtypes):
+        frame = check(lambda x: torch.nn.functional.lp_pool1d(x, 2, 2).sum(), x, dtypes=dtypes).frame
+        return [sorted(frame[frame["dtype"] == d]["verdict"]) for d in ("float32", "float64")]
+
+    apart = [verdicts("float32")[0], verdicts("float64")[1]]
+    assert "indeterminate" in apart[0] and "indeterminate" not in apart[1]
+    assert verdicts("float32", "float64") == verdicts("float64", "float32") == apart
