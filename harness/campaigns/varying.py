@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -140,7 +140,8 @@ def run_varied(unit: Unit, result: UnitResult) -> None:
 
     entry = next(e for e in entries() if e.name == unit.name)
     declined = {m for m in unit.modes if entry.supports(m)}
-    traced: Counter[tuple[str, str]] = Counter()
+    # a finding at one variation says nothing of the others
+    traced: dict[tuple[str, str], Counter[tuple[str, str]]] = defaultdict(Counter)
     refused: Counter[str] = Counter()
     first: int | None = None
     for v in varied(entry, unit.seed, refused):
@@ -153,6 +154,6 @@ def run_varied(unit: Unit, result: UnitResult) -> None:
                 continue
             case = {"kind": SOURCE, "sample": v.number, "variation": v.variation, "dtype": v.dtype}
             if elements(v.subject):
-                compare_sample(entry.name, case, v.subject, mode, rows, traced, result)
+                compare_sample(entry.name, case, v.subject, mode, rows, traced[v.variation, v.dtype], result)
         result.rows += rows.rows
     result.filtered.update(refused)
