@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ...reference_engine.evaluate import Plan
-from ...reference_engine.registry import ELEMENTWISE, PRIMITIVES
+from ...reference_engine.registry import ELEMENTWISE, PRIMITIVES, Primitive
 from ...reference_engine.rounding import SMALLEST, UNIT_ROUNDOFF
 from .judgement_of_array import THRESHOLD, Array, Judgement, number_of
 from .judging import Question, judge
@@ -30,6 +30,26 @@ SEEN = 256  # entries of a group that each of it is held against: a kernel's tai
 ASKS_SIGNS = frozenset(("copysign",))  # of a NaN too, which are not compared here
 
 
+def sent_by_nan(question: Question, arguments: Sequence[Array]) -> list[Array]:
+    """The entries of each answer to which a result of the function that is NaN sends anything, were it 0: NaN is no
+    error there. The maximum of a row is NaN, and so may be what it sends to each entry of the row. A tangent belongs to
+    one result.
+    """
+    if not question.cotangents:
+        return [_is_nan(np.asarray(value), question.complex_numbers) for value in question.values]
+    given = [np.where(np.isnan(x), IN_ITS_PLACE[-1], x) if x.dtype.kind == "f" else x for x in arguments]
+    for k, value in zip(question.cotangents, question.values, strict=True):
+        given[k] = np.where(_is_nan(np.asarray(value), question.complex_numbers), np.nan, given[k])
+
+    def through(primitive: Primitive, equation: Any, xs: list[Any], result: Any) -> Any:
+        if primitive.name != "where" or result.dtype.kind != "f":
+            return result
+        return np.where(np.isnan(xs[1]) | np.isnan(xs[2]), np.nan, result)
+
+    with np.errstate(all="ignore"):
+        return [np.isnan(np.asarray(y)) for y in question.plan.observe(given, through)]
+
+
 def is_nan_everywhere(values: Iterable[Array]) -> bool:
     """Whether there are numbers among these, and each is NaN."""
     held = [x for x in values if x.size]
@@ -41,6 +61,7 @@ def settle(question: Question, answers: Sequence[Array], exact: Sequence[Array],
     arguments = [np.asarray(x) for x in question.given]
     pointwise = by_entries(question.plan)
     reached: list[Array] | None = None
+    sent: list[Array] | None = None
     for i, (t, y, r) in enumerate(zip(answers, exact, results, strict=True)):
         if r.verdict not in ("mismatch", "indeterminate"):
             continue
@@ -61,6 +82,9 @@ def settle(question: Question, answers: Sequence[Array], exact: Sequence[Array],
         else:
             reached = reached or reached_by_nan(question, arguments, exact)
             at = reached[i]
+            if question.values:
+                sent = sent or sent_by_nan(question, arguments)
+                at = at | (np.isnan(t) & sent[i])
         (rest,) = judge(_alone(question, i, np.where(at, y, t)))
         if rest.verdict in ("mismatch", "inaccurate"):
             results[i] = rest

@@ -167,7 +167,8 @@ def _globally(
     scales = range(len(used), len(inputs))
     question = Question(plan, given, answers, dtype, lossy, nan, subject.seed, undefined, scales=scales)
     question.complex_numbers = recording.has_complex
-    question.without_value = question.nan_arrives = is_nan_everywhere(recording.variables[v].value for v, _ in outputs)
+    question.values, question.cotangents = [recording.variables[v].value for v, _ in outputs], scales
+    question.without_value = question.nan_arrives = is_nan_everywhere(question.values)
     judged = judge(question)
     if not seen.followed:
         t = _Drawn([recording.variables[v].value.shape for v in used], subject.seed)
@@ -373,9 +374,9 @@ def compare_forward_modes(subject: Subject, rows: Rows, mode: str) -> Found:
     question.dtype = works_in(subject, recording, seen, mode)
     question.input_is_nan = any(np.isnan(a).any() for a in x)
     question.complex_numbers = recording.has_complex
-    values = [recording.variables[recording.outputs[i]].value for i in wanted]
-    question.outside_domain = any(np.isnan(y).any() for y in values)
-    question.without_value = question.nan_arrives = is_nan_everywhere(values)
+    question.values = [recording.variables[recording.outputs[i]].value for i in wanted]
+    question.outside_domain = any(np.isnan(y).any() for y in question.values)
+    question.without_value = question.nan_arrives = is_nan_everywhere(question.values)
     judged = judge(question)
     if not relied:
         hold_against_one_sided(judged, question, program, x, [], directions[0], mode, seen.values)

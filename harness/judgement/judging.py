@@ -72,6 +72,7 @@ class Question:
     a derivative of a derivative, whose contributions PyTorch adds in an order of its own: terms that cancel here leave
     a rounding there. operands: which of `given` are numbers that PyTorch's call was given or had saved. scales: which
     of them the answers are linear in (adjoints, tangents). without_value: the function itself is NaN, everywhere.
+    values: what the function gives; cotangents: which of `given` weigh these, none where the answers are tangents.
     complex_numbers: a last axis of 2 holds the parts of complex numbers, which are NaN where one of them is.
     """
 
@@ -90,6 +91,8 @@ class Question:
     without_value: bool = False
     scales: Sequence[int] = ()
     complex_numbers: bool = False
+    values: Sequence[Array] = ()
+    cotangents: Sequence[int] = ()
 
     def __post_init__(self) -> None:
         self.dtype = REAL_PART.get(self.dtype, self.dtype)

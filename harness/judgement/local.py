@@ -164,7 +164,8 @@ def _question(
     scales = range(len(values), count)
     question = Question(plan, given, sent, dtype, lossy, *flags, operands=operands, scales=scales)
     question.complex_numbers = any(d.is_complex for d in dtypes)
-    question.without_value = is_nan_everywhere(recording.variables[v].value for _, v in outputs)
+    question.values, question.cotangents = [recording.variables[v].value for _, v in outputs], scales
+    question.without_value = is_nan_everywhere(question.values)
     return question, program, values, cotangents
 
 

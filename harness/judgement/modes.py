@@ -165,4 +165,7 @@ def reference(
     alike = mode if per_output(mode) or len(mode) == 1 else "F" + "R" * (len(mode) - 1)
     plan, values = side(alike, False)
     scales = range(len(x), len(x) + sum(len(given[name]) for _, name in steps(alike)))
-    return Question(plan, values, [], "float64", lambda: side(mode, True), nested=len(mode) > 1, scales=scales)
+    question = Question(plan, values, [], "float64", lambda: side(mode, True), nested=len(mode) > 1, scales=scales)
+    taken = [name for _, name in steps(alike) for _ in given[name]]
+    question.cotangents = [len(x) + k for k, name in enumerate(taken) if name == "c"]
+    return question

@@ -274,15 +274,16 @@ def _question(read: _Read, mode: str) -> tuple[Any, Question]:
 
         plan, given = side(False)
         question = Question(plan, given, [], _dtype(read), lambda: side(True))
+        question.cotangents = range(len(x), len(x) + len(c))
     else:
         question = reference(program, x, c, directions, mode)
         question.dtype = works_in(read.subject, read.recording, read.seen, mode)
     question.seed = read.subject.seed
     question.input_is_nan = any(np.isnan(a).any() for a in x)
     question.complex_numbers = read.recording.has_complex
-    values = [read.recording.variables[v].value for v in read.outputs]
-    question.outside_domain = any(np.isnan(y).any() for y in values)
-    question.without_value = question.nan_arrives = is_nan_everywhere(values)
+    question.values = [read.recording.variables[v].value for v in read.outputs]
+    question.outside_domain = any(np.isnan(y).any() for y in question.values)
+    question.without_value = question.nan_arrives = is_nan_everywhere(question.values)
     return program, question
 
 

@@ -49,6 +49,12 @@ def _cofactors(a: Any) -> Any:
     return y * _signs(n)
 
 
+def _with_numbers(a: Any) -> tuple[Any, Any]:
+    """(the matrices, those with a NaN or an infinity 0, for which NumPy has no singular values; which these are)."""
+    gone = ~np.isfinite(a).all(axis=(-1, -2), keepdims=True)
+    return np.where(gone, 0.0, a), gone
+
+
 def _products_without(s: Any, left_out: int) -> Any:
     """The product of all singular values but the `left_out` smallest.  s: (…, n), falling -> (…, 1, 1)."""
     return np.prod(s[..., : max(s.shape[-1] - left_out, 0)], axis=-1)[..., None, None]
@@ -60,7 +66,8 @@ def _second(a: Any, g: Any) -> Any:
     a, g = np.broadcast_arrays(a, g)
     if n <= SMALL or a.dtype.kind == "c":
         return np.sum(_cofactors(_minors(a)) * _minors(g), axis=(-1, -2)) * _signs(n)
-    u, s, vt = np.linalg.svd(a)
+    finite, gone = _with_numbers(a)
+    u, s, vt = np.linalg.svd(finite)
     h = np.matmul(transposed(u), np.matmul(g, transposed(vt)))
     pairs = np.zeros(a.shape)
     for i in range(n):
@@ -70,7 +77,7 @@ def _second(a: Any, g: Any) -> Any:
     own = np.arange(n)
     r[..., own, own] = np.matmul(pairs, np.diagonal(h, 0, -2, -1)[..., None])[..., 0]
     sign = np.linalg.det(u) * np.linalg.det(vt)
-    return sign[..., None, None] * np.matmul(u, np.matmul(r, vt))
+    return np.where(gone, np.nan, sign[..., None, None] * np.matmul(u, np.matmul(r, vt)))
 
 
 def _det_variance(a: Any) -> Any:
@@ -117,7 +124,8 @@ determinant = general(
 
 def _normwise(a: Any) -> tuple[Any, Any]:
     """(singular values, mean backward variance of elimination per row) with two axes kept."""
-    s = np.linalg.svd(np.abs(a) if a.dtype.kind == "c" else a, compute_uv=False)
+    finite, gone = _with_numbers(np.abs(a) if a.dtype.kind == "c" else a)
+    s = np.where(gone[..., 0], np.nan, np.linalg.svd(finite, compute_uv=False))
     return s, np.sum(elimination_variance(a), axis=(-1, -2), keepdims=True) / max(a.shape[-1], 1)
 
 

@@ -172,3 +172,36 @@ def test_runners_take_nan_as_the_plain_run_does(runner):
     z = torch.tensor([complex(NAN, 0.3), complex(0.3, NAN), 1.0 + 1.0j], dtype=torch.complex128)
     result = check(lambda z: (z * 2).imag.exp(), z, modes=("R", "F", "RR"), runners=(runner,))
     assert result.verdict in ("agree", "convention"), result.explain()
+
+
+STACK = [[[1.0, NAN, 2.0], [3.0, 4.0, 5.0], [6.0, 7.0, 9.0]], [[2.0, 1.0, 0.0], [0.0, 3.0, 1.0], [1.0, 0.0, 1.0]]]
+
+
+@pytest.mark.parametrize("mode", ["R", "F", "RR", "FR"])
+@pytest.mark.parametrize("fn", [torch.linalg.det, torch.linalg.slogdet, torch.matrix_exp, lambda a: a.amax(-1)])
+def test_what_a_result_that_is_nan_sends_may_be_nan_wherever_it_sends_anything(fn, mode):
+    """Of a determinant with one NaN, the cofactor of that entry is a number, and torch has NaN in the whole matrix."""
+    a = torch.tensor(STACK, dtype=torch.float64)
+    assert check(fn, a, modes=(mode,)).verdict in ("agree", "convention")
+
+
+class NanInTheSecond(torch.autograd.Function):
+    """The greatest of each row, with a gradient that is NaN in the last row, whatever is NaN."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x.amax(-1)
+
+    @staticmethod
+    def backward(ctx, g):
+        (x,) = ctx.saved_tensors
+        sent = torch.where(x == x.amax(-1, keepdim=True), g[:, None], 0.0)
+        sent[-1] = NAN
+        return sent
+
+
+def test_nan_is_an_error_where_no_result_that_is_nan_sends_anything():
+    x = torch.tensor([[NAN, 1.0, 2.0], [0.5, 1.0, 2.0]], dtype=torch.float64)
+    result = check(NanInTheSecond.apply, x)
+    assert result.verdict == "mismatch" and result.culprit.entry[0] == 1

@@ -10,6 +10,7 @@ from gradwitness.reference_engine.errors import ShapeError
 from gradwitness.reference_engine.evaluate import Plan, arguments_of, evaluate
 from gradwitness.reference_engine.primitives.determinant import SMALL, _second
 from gradwitness.reference_engine.rounding import spread
+from gradwitness.reference_engine.tracing import bind
 
 ROUNDINGS = 1e-13  # results of size 1 to 100 after fewer than 100 roundings of 2^-53 each
 A = np.array([[2.0, -1.0, 0.5], [0.25, 3.0, -1.0], [1.0, 0.5, -2.0]])
@@ -245,3 +246,18 @@ def test_the_spread_of_a_pseudo_inverse_holds_what_another_order_of_its_rows_and
     (y,), (s,) = spread(Plan(program), arguments_of(program, [a]), "float64", samples=32)
     z = np.abs(again - y) / s
     assert 0.3 < np.sqrt(np.mean(z**2)) < 8 and z.max() < 64
+
+
+@pytest.mark.parametrize("n", [3, 6])
+def test_a_matrix_with_nan_has_a_nan_spread_and_leaves_the_others_of_its_stack_alone(n):
+    rng = np.random.default_rng(n)
+    a, g = rng.standard_normal((2, 3, n, n))
+    a[1, 0, 1] = np.nan
+    for name in ("cofactors", "second_cofactors"):
+        program = trace(lambda *xs, name=name: bind(name, *xs), *((a, g) if name == "second_cofactors" else (a,)))
+        given = arguments_of(program, [a, g][: len(program.inputs)])
+        (exact,), (moved,) = spread(Plan(program), given, "float64", samples=4)
+        alone = [x[[0, 2]] for x in given]
+        (without,) = Plan(trace(lambda *xs, name=name: bind(name, *xs), *alone)).run(alone)
+        assert np.isnan(exact[1]).any() and np.allclose(exact[[0, 2]], without, rtol=ROUNDINGS)
+        assert np.isfinite(moved[[0, 2]]).all()
