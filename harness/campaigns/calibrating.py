@@ -28,7 +28,8 @@ from ..judgement.one_sided import WRONG_SUM
 from ..judgement.precisions import AUTOCAST, HALF
 from ..judgement.rows import Rows
 from ..recorder.nodes import Node, nodes_of, run_backward
-from ..recorder.recording import Recording, to_numpy
+from ..recorder.recorded_run import Recording
+from ..recorder.recording import to_numpy
 from ..strategies import expressions, networks, programs
 from .generated import draw_cases, in_precision, subject_of
 

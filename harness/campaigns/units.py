@@ -22,7 +22,7 @@ from ..judgement.comparing import Found, Subject, compare_forward_modes, compare
 from ..judgement.explaining import ZERO_TIMES_INFINITY
 from ..judgement.localising import ALONG_ZEROS, nan_along_zeros, suspects
 from ..judgement.rows import Rows
-from ..recorder.recording import Recording
+from ..recorder.recorded_run import Recording
 from ..runners.comparing_runs import compare_with
 from ..runners.expressible import refuses
 from . import opinfo

@@ -19,8 +19,9 @@ from ...reference_engine.program import array_from_json, array_to_json
 from ..errors import CaseError
 from ..judgement.comparing import Subject
 from ..judgement.modes import MODES
+from ..recorder.recorded_run import Call, Recording, Ref
 from ..recorder.recorded_source import LAZILY
-from ..recorder.recording import Call, Recording, Ref, to_numpy
+from ..recorder.recording import to_numpy
 
 FORMAT = 1
 NAMES = {torch.float64: "float64", torch.complex128: "complex128", torch.bool: "bool"}

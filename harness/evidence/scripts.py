@@ -23,8 +23,9 @@ from ..judgement.comparing import Subject, cotangents
 from ..judgement.judging import SAMPLES, THRESHOLD, Question, judge, spreads_of
 from ..judgement.modes import DIRECTIONS, MODES, ask_torch, named, per_output, reference, steps
 from ..judgement.plans import started
+from ..recorder.recorded_run import Recording
 from ..recorder.recorded_source import of_recording
-from ..recorder.recording import Recording, to_numpy
+from ..recorder.recording import to_numpy
 from ..recorder.witnessing import Witnessed
 
 LARGEST = 2000  # entries of all literals of a script; above, a script is no longer something to read

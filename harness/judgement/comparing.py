@@ -20,7 +20,8 @@ from ..recorder.hooks import HookNote, noted_after_accumulation
 from ..recorder.nested import tensors_in
 from ..recorder.nodes import Node, nodes_of, run_backward
 from ..recorder.preserving import random_state, random_state_of_backward, random_states, set_random_states, untouched
-from ..recorder.recording import Recording, to_numpy
+from ..recorder.recorded_run import Recording
+from ..recorder.recording import to_numpy
 from ..recorder.witnessing import CHECKPOINT, Witnessed, witness
 from ..result import ATEN, END_TO_END, MASKED, NOTHING_DEPENDS, Culprit
 from .at_nan import is_nan_everywhere
@@ -158,8 +159,7 @@ def _globally(
     dtype = _coarsest(subject, recording, seen)
     answers, missing = [], []
     for v in used:
-        which = [g for w, g in zip(wrt, gradients, strict=True) if w == v]
-        g = which[0]
+        g = next(g for w, g in zip(wrt, gradients, strict=True) if w == v)
         missing.append(g is None)
         answers.append(np.zeros(recording.variables[v].value.shape) if g is None else to_numpy(g, copy=False))
     nan = any(np.isnan(recording.variables[v].value).any() for v in used)

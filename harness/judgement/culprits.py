@@ -12,7 +12,7 @@ import torch
 
 from ..recorder.hooks import HookNote, described
 from ..recorder.nodes import Node
-from ..recorder.recording import Recording
+from ..recorder.recorded_run import Recording
 from ..recorder.registered import registered_code
 from ..result import ATEN, CUSTOM, HOOK, OPERATOR, OVERWRITTEN, Culprit
 from .by_limits import NAN_MADE, SIDES

@@ -21,8 +21,9 @@ from ..lowering import is_constant
 from ..recorder.nested import tensors_in
 from ..recorder.nodes import Node
 from ..recorder.preserving import random_state, untouched
-from ..recorder.recording import Call, Recording, to_numpy
+from ..recorder.recorded_run import Call, Recording
 from ..recorder.recording import _where as where_called
+from ..recorder.recording import to_numpy
 from ..recorder.witnessing import in_custom_functions, witness
 from ..result import AS_WRITTEN, CUT, NOTHING_DEPENDS, Culprit
 from .culprits import backward_of, place

@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 from ..errors import TheirsRaised, UsageError
 from ..recorder.nested import tensors_in
 from ..recorder.preserving import random_state
-from ..recorder.recording import Call, Recording, Ref
+from ..recorder.recorded_run import Call, Recording, Ref
 from ..recorder.witnessing import Witnessed
 from .comparing import Found, Subject, compare_forward_modes, compare_reverse
 from .modes import DIRECTIONS, ask_torch, direction, lower, steps

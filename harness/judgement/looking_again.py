@@ -11,7 +11,7 @@ import torch
 from ..errors import place_of
 from ..recorder.nodes import Node
 from ..recorder.preserving import same_bits
-from ..recorder.recording import Recording
+from ..recorder.recorded_run import Recording
 from ..result import ATEN, CUSTOM, END_TO_END, Culprit
 from .cuts import rows_of_cuts
 from .rows import Rows

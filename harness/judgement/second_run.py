@@ -13,11 +13,13 @@ from torch.utils._pytree import tree_flatten
 
 from ...reference_engine.rounding import UNIT_ROUNDOFF
 from ..errors import TheirsRaised, place_of
+from ..recorder.kernels import run_kernel
 from ..recorder.nested import tensors_in
 from ..recorder.nodes import Node, run_backward
 from ..recorder.preserving import random_state, random_state_of_backward, untouched
-from ..recorder.recording import Call, Recording, to_numpy
+from ..recorder.recorded_run import Call, Recording
 from ..recorder.recording import _where as where_called
+from ..recorder.recording import to_numpy
 from ..result import NONDETERMINISM, RANDOM, Culprit
 from .culprits import backward_of, place
 from .judging import REAL_PART
@@ -110,7 +112,7 @@ class _Following(TorchDispatchMode):
         self.parting: Parting | None = None
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
+        result = run_kernel(func, args, kwargs or {})
         flat = tree_flatten(result)[0]
         if self.parting is not None or not any(isinstance(r, torch.Tensor) for r in flat):
             return result

@@ -11,7 +11,8 @@ import torch
 from ..errors import CannotRecord, NothingReturned, TheirsRaised
 from ..recorder.checkpointed import held_inside
 from ..recorder.preserving import random_state, untouched
-from ..recorder.recording import Recording, capture
+from ..recorder.recorded_run import Recording
+from ..recorder.recording import capture
 from ..recorder.witnessing import Witnessed, witness
 from .looking_again import given_copies
 

@@ -13,7 +13,7 @@ constant(
     """empty empty_like zeros zeros_like ones ones_like full full_like new_zeros new_ones new_empty new_full rand
     rand_like randn randn_like bernoulli_ normal_ uniform_ exponential_ geometric_ log_normal_ cauchy_
     random_ zero_ native_dropout_mask scalar_tensor eye arange linspace empty_strided new_empty_strided detach
-    rand_like""".split()
+    rand_like _new_zeros_with_same_feature_meta""".split()
 )
 
 

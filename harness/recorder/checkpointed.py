@@ -11,7 +11,8 @@ from typing import Any
 import torch
 
 from .preserving import random_state, untouched
-from .recording import Recording, capture
+from .recorded_run import Recording
+from .recording import capture
 from .witnessing import CHECKPOINT, behind, in_custom_functions
 
 

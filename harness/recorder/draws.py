@@ -16,6 +16,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
+from .kernels import run_kernel
+
 Key = tuple[str, bytes, tuple[tuple[int, ...], ...]]  # operation, state of the generator, shapes of what it gives
 
 
@@ -65,7 +67,7 @@ class _Replaying(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         before = state_of(kwargs) if may_draw(func) else None
-        result = func(*args, **kwargs)
+        result = run_kernel(func, args, kwargs)
         if before is not None:
             self.drawn.put(func, kwargs, before, tree_flatten(result)[0])
         return result

@@ -12,7 +12,8 @@ import torch
 
 from .hooks import HookNote, Shown, noted_hooks, shown
 from .preserving import as_left
-from .recording import Recording, to_numpy
+from .recorded_run import Recording
+from .recording import to_numpy
 from .registered import operator_name
 from .witnessing import behind, in_custom_functions
 

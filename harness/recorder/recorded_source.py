@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from ..generation.emit import number, tensor
-from .recording import Call, Recording, Ref
+from .recorded_run import Call, Recording, Ref
 
 LAZILY = {"torch_nn": "torch.nn.modules.linear_cross_entropy"}  # where torch registers operations on first use
 

@@ -10,7 +10,7 @@ import functools
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,10 +19,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
 from ..errors import CannotRecord
-from .draws import Draws, may_draw, state_of
+from .draws import may_draw, state_of
 from .geometry import Geometry, are_apart, positions
+from .kernels import run_kernel
 from .nested import replaced, tensors_in
-from .preserving import Written
+from .recorded_run import Call, Recorded, Recording, Ref
 from .storages import flags_of, geometry_of, looks_otherwise, storage_of, whole_of, written_by
 from .values import VIEWS, autocast_of, of_view, to_numpy
 
@@ -37,116 +38,6 @@ NESTED = (
     "a nested tensor has several shapes, and the witness has arrays of one shape. Pad it, or work on its parts (unbind)"
 )
 _ALWAYS = 1 << 62  # sequence of a read from flat storage: data movement that belongs to whoever needs it
-
-
-@dataclass(frozen=True)
-class Ref:
-    """Stands for a tensor in the arguments of a call: the number of a recorded variable."""
-
-    index: int
-
-
-@dataclass(slots=True)
-class Recorded:
-    """One value of the run in float64, bool or int64, with the dtype and the (shape, stride, offset) that PyTorch held
-    it in. Complex numbers have their real and imaginary part along one more axis, the last.
-    """
-
-    value: np.ndarray[Any, Any]
-    dtype: torch.dtype
-    maker: int | None
-    is_leaf_input: bool = False
-    geometry: Any = None
-
-    @property
-    def is_float(self) -> bool:
-        return self.dtype.is_floating_point or self.dtype.is_complex
-
-    @property
-    def stored(self) -> np.ndarray[Any, Any]:
-        """The value as PyTorch shapes it: complex numbers as such."""
-        return self.value[..., 0] + 1j * self.value[..., 1] if self.dtype.is_complex else self.value
-
-
-@dataclass(slots=True)
-class Call:
-    """One ATen call. `args` and `kwargs` hold Ref for tensors; `outputs` are variable numbers (None: not a tensor)."""
-
-    name: str
-    overload: str
-    func: Any
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-    outputs: tuple[int | None, ...]
-    sequence: int
-    grad_enabled: bool
-    where: str
-
-    @property
-    def qualified(self) -> str:
-        return f"{self.name}.{self.overload}"
-
-    def references(self) -> list[int]:
-        found: list[int] = []
-        replaced((self.args, self.kwargs), Ref, lambda ref: found.append(ref.index))
-        return found
-
-
-@dataclass
-class Recording:
-    """The run as straight-line code over recorded variables.
-
-    inputs: variable numbers of the tensors handed to `capture`, in order; outputs: those that the function returned.
-    edges: (autograd node, output number), or (id of a leaf, 0) -> variable. leaves: variable -> leaf that requires
-    grad. drawn: the random numbers that the run drew. written: tensors of the module that the run wrote into and that
-    were put back since, with the numbers it left there.
-    """
-
-    variables: list[Recorded] = field(default_factory=list)
-    calls: list[Call] = field(default_factory=list)
-    inputs: list[int] = field(default_factory=list)
-    outputs: list[int] = field(default_factory=list)
-    edges: dict[Any, int] = field(default_factory=dict)
-    leaves: dict[int, torch.Tensor] = field(default_factory=dict)
-    hooked: list[torch.Tensor] = field(default_factory=list)
-    drawn: Draws = field(default_factory=Draws)
-    held: set[int] = field(default_factory=set)
-    autocast: str | None = None  # the dtype that autocast had, where a part of the run was under it
-    written: Written = field(default_factory=list)
-    result: Any = None
-    torch_outputs: list[torch.Tensor] = field(default_factory=list)
-
-    @property
-    def operations(self) -> list[str]:
-        return sorted({c.qualified for c in self.calls})
-
-    @property
-    def has_complex(self) -> bool:
-        """Whether the run holds complex numbers."""
-        return any(v.dtype.is_complex for v in self.variables)
-
-    @property
-    def draws(self) -> bool:
-        """Whether the run drew random numbers."""
-        return any(may_draw(c.func) for c in self.calls if c.func is not None)
-
-    def program(self) -> Any:
-        """The run as the witness reads it: a `Program` from the floating inputs to the floating outputs.
-
-        Raises UnsupportedOperation naming the operations that have no rule.
-        """
-        from .witnessing import program_of
-
-        return program_of(self)
-
-    def __str__(self) -> str:
-        """The recorded calls, one a line, with where each was made."""
-        lines = []
-        for c in self.calls:
-            left = ", ".join("_" if o is None else f"v{o}" for o in c.outputs)
-            shown = replaced(c.args, Ref, lambda a: f"v{a.index}")
-            lines.append(f"{left} = {c.qualified}({', '.join(map(str, shown))})  # {c.where}")
-        return "\n".join(lines)
 
 
 @dataclass(slots=True)
@@ -306,18 +197,18 @@ class Recorder(TorchDispatchMode):
         if isinstance(func, torch._ops.HigherOrderOperator):
             raise CannotRecord(f"torch.{func}", HIGHER_ORDER.format(func))
         sequence = torch._C._autograd._get_sequence_nr() - 1
-        written = written_by(func, args, kwargs)
+        written = [t for t in written_by(func, args, kwargs) if not t.is_meta]
         for t in written:
             self.read(t)
             self._before_write(t, sequence)
         refs_args, refs_kwargs = replaced((args, kwargs), torch.Tensor, lambda t: Ref(self.read(t)))
         state = state_of(kwargs) if may_draw(func) else None
-        result = func(*args, **kwargs)
+        result = run_kernel(func, args, kwargs)
         flat = [result] if isinstance(result, torch.Tensor) else tree_flatten(result)[0]
         if state is not None:
             self.recording.drawn.note(func, kwargs, state, flat)
-        if not written and not any(isinstance(r, torch.Tensor) for r in flat):
-            return result
+        if not written and all(not isinstance(r, torch.Tensor) or r.is_meta for r in flat):
+            return result  # no numbers: PyTorch's own formulas ask the meta device for the shape of a sum with a zero
         self.recording.autocast = self.recording.autocast or autocast_of(flat[0])
         number = len(self.recording.calls)
         self._pending: list[tuple[int, int, torch.Tensor]] = []

@@ -21,7 +21,7 @@ from ...reference_engine.tracing import Builder, Tracer
 from ..errors import UnsupportedOperation
 from ..lowering import CallSite, NotCovered, find, is_constant
 from ..lowering.complex_numbers import Pair, find_complex
-from .recording import Call, Recording, Ref
+from .recorded_run import Call, Recording, Ref
 
 CHECKPOINT = "CheckpointFunctionBackward"  # the node of a reentrant checkpoint, whose forward is the callable itself
 # Operations that move a Python number they are given into their result (or divide by it in its precision): the kernel

@@ -13,7 +13,7 @@ from ..judgement.alone import wrong_alone
 from ..judgement.comparing import Found, Subject, compare_forward_modes, compare_reverse
 from ..judgement.rows import Rows
 from ..recorder.preserving import random_state, set_random_states
-from ..recorder.recording import Recording
+from ..recorder.recorded_run import Recording
 from ..result import CHECKPOINT, COMPILER, END_TO_END, Culprit
 from .expressible import COMPILED, refuses
 

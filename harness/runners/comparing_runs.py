@@ -39,7 +39,8 @@ from ..judgement.second_run import parting_of, row_of
 from ..recorder.draws import Draws, replaying
 from ..recorder.preserving import BACKWARD, random_state, random_states, set_random_states, untouched
 from ..recorder.reachable import Reached
-from ..recorder.recording import Recording, to_numpy
+from ..recorder.recorded_run import Recording
+from ..recorder.recording import to_numpy
 from ..recorder.witnessing import Witnessed
 from ..result import END_TO_END, NOTHING_DEPENDS, Culprit
 from .asking import PLAIN, ask
