@@ -30,7 +30,11 @@ def convolution(
         y = ops.conv_transpose(x, w, None, *geometry, tuple(output_padding), tuple(dilation), groups)
     else:
         y = ops.conv(x, w, None, *geometry, tuple(dilation), groups)
-    return y if bias is None else ops.add(y, ops.reshape(bias, (-1, *(1,) * (w.ndim - 2))))
+    if bias is None:
+        return y
+    if y.ndim == w.ndim:
+        return bind("add_bias", y, bias)
+    return ops.add(y, ops.reshape(bias, (-1, *(1,) * (w.ndim - 2))))
 
 
 @lowers("aten::convolution_backward")
@@ -56,7 +60,7 @@ def convolution_backward(
     geometry = {"stride": tuple(stride), "padding": tuple(padding), "dilation": tuple(dilation), "groups": groups}
     for_x = bind("conv_input", g, w, size=tuple(x.shape[2:]), **geometry) if output_mask[0] else None
     for_w = bind("conv_weight", x, g, size=tuple(w.shape[2:]), **geometry) if output_mask[1] else None
-    for_b = ops.sum(g, axis=(0, *range(2, g.ndim))) if output_mask[2] else None
+    for_b = bind("sum_in_one_chain", g, axes=(0, *range(2, g.ndim))) if output_mask[2] else None
     return for_x, for_w, for_b
 
 

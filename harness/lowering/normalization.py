@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from ...reference_engine import ops
+from ...reference_engine.tracing import bind
 from .table import CallSite, lowers
 
 
@@ -52,13 +53,16 @@ def rms_norm(call: CallSite, x: Any, normalized_shape: Any, weight: Any, eps: An
 
 def _batch_norm(call: CallSite, x: Any, weight: Any, bias: Any, mean: Any, var: Any, training: bool, eps: float) -> Any:
     """The three differentiable outputs: the result; mean and 1/√(var + ε) of the batch (empty when not training)."""
-    weight, bias = (None if p is None else _per_channel(p, x) for p in (weight, bias))
+
+    def affine(y: Any) -> Any:
+        y = y if weight is None else bind("scale_channels", y, weight)
+        return y if bias is None else bind("add_bias", y, bias)
+
     if not training:
         inverse = ops.rsqrt(_per_channel(var, x) + eps)
-        return _affine((x - _per_channel(mean, x)) * inverse, weight, bias), None, None
+        return affine((x - _per_channel(mean, x)) * inverse), None, None
     over = (0, *range(2, x.ndim))
-    y = _affine(ops.standardize(x, over, eps), weight, bias)
-    return y, *_held(ops.mean(x, axis=over), _inverse_deviation(x, over, eps))
+    return affine(ops.standardize(x, over, eps)), *_held(ops.mean(x, axis=over), _inverse_deviation(x, over, eps))
 
 
 @lowers("aten::native_batch_norm")

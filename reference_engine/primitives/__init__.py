@@ -4,6 +4,7 @@ from . import (  # noqa: F401
     activation,
     alignment,
     arithmetic,
+    bias,
     blending,
     cast,
     choice,

@@ -18,6 +18,7 @@ from .reduction import (
     draw_reduction,
     filled,
     finish,
+    in_blocks,
     max,
     min,
     reduced,
@@ -34,8 +35,11 @@ NORMS = "Higham, Accuracy and Stability of Numerical Algorithms, sec. 27.8"
 DUAL = "Rockafellar, Convex Analysis, sec. 23: the subdifferential of a norm at 0 is the dual unit ball"
 
 
+SHORT = 64  # entries whose mean is right to about one rounding of the greatest
+
+
 def _mean(x: Any, axes: tuple[int, ...]) -> Any:
-    return np.add.reduce(x, axis=axes, keepdims=True) / np.float64(count_along(x, axes))
+    return np.add.reduce(in_blocks(x, axes), axis=axes, keepdims=True) / np.float64(count_along(x, axes))
 
 
 def _centre(x: Any, axes: tuple[int, ...]) -> Any:
@@ -44,6 +48,8 @@ def _centre(x: Any, axes: tuple[int, ...]) -> Any:
         return x * 1.0
     shifted = x - x[tuple(slice(0, 1) if i in axes else slice(None) for i in range(x.ndim))]
     shifted -= _mean(shifted, axes)
+    if count_along(x, axes) > SHORT:  # the first entry may lie far from the mean: what is left of it is taken away too
+        shifted -= _mean(shifted, axes)
     return shifted
 
 

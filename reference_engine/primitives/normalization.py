@@ -11,8 +11,8 @@ from ..errors import ParameterError, ShapeError
 from ..registry import same_dtype
 from ..tracing import bind
 from .declare import general
-from .moments import STATISTICS, _centre, _mean, _mean_variance, centre
-from .reduction import count_along, filled, reduced, running_sum, spread_back, spread_of, sum
+from .moments import STATISTICS, _centre, _mean, centre
+from .reduction import count_along, filled, reduced, running_sum, spread_back, spread_of
 from .scan import same
 from .shape import axes_of, axis_of, reshape, shaped
 
@@ -27,8 +27,12 @@ def _parts(x: Any, axes: tuple[int, ...], eps: float, centred: bool) -> tuple[An
 
 
 def _offset(x: Any, axes: tuple[int, ...], centred: bool) -> Any:
-    """Variance of c beside its last rounding, in units of (0.4 u)²: that of the rounded mean."""
-    return _mean_variance(x, axes) if centred else np.zeros((1,) * x.ndim)
+    """Variance of c beside its last rounding, in units of (0.4 u)²: that of the rounded mean, a sum in one chain."""
+    if not centred:
+        return np.zeros((1,) * x.ndim)
+    n = count_along(x, axes)
+    squares = np.add.reduce(np.abs(x) ** 2, axis=axes, keepdims=True)
+    return running_sum(np.abs(_mean(x, axes) * n) ** 2, squares, n, lanes=1) / n**2
 
 
 def _inverse_spread(x: Any, *, axes: tuple[int, ...], eps: float, centred: bool) -> Any:
@@ -113,12 +117,12 @@ def _standardize_vjp(g: Any, y: Any, x: Any, *, axes: tuple[int, ...], eps: floa
 def _standardize_lossy(g: Any, y: Any, x: Any, *, axes: tuple[int, ...], eps: float, centred: bool) -> Any:
     """The same as r g + b x + c on data that are not centred: b = (m Σ g - Σ g x) r³/n, c = -b m - r Σ g / n.
 
-    The sums cancel where the mean m is large beside the deviation.
+    The sums, each in one chain, cancel where the mean m is large beside the deviation.
     """
     n = float(count_along(x, axes))
     r = inverse_deviation(x, axes=axes, eps=eps, centred=centred)
     m = bind("mean", x, axes=axes) if centred else 0.0
-    total, along = sum(g, axes), sum(g * x, axes)
+    total, along = (bind("sum_in_one_chain", t, axes=axes) for t in (g, g * x))
     b = bind("divide", (m * total - along) * r * r * r, n)
     c = -(b * m) - bind("divide", total * r, n) if centred else 0.0 * b
     return spread_back(r, x, axes) * g + spread_back(b, x, axes) * x + spread_back(c, x, axes)

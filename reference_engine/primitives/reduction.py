@@ -116,7 +116,23 @@ def sum(x: Any, axis: Any = None, keepdims: bool = False) -> Any:  # noqa: A001 
 
 
 def _sum(x: Any, *, axes: tuple[int, ...]) -> Any:
-    return np.add.reduce(x, axis=axes, dtype=None if x.dtype.kind in "fc" else FLOAT)
+    return np.add.reduce(in_blocks(x, axes), axis=axes, dtype=None if x.dtype.kind in "fc" else FLOAT)
+
+
+LONG = 512  # entries of an axis from which NumPy's own order of adding loses digits
+
+
+def in_blocks(x: Any, axes: tuple[int, ...]) -> Any:
+    """x with each long one of `axes` but the last added up in blocks of about √n, whose sums are still to be added.
+
+    NumPy adds in pairs along the axis whose entries are neighbours in memory, and in one chain along any other.
+    """
+    if x.dtype.kind in "fc":
+        for k in axes:
+            n = x.shape[k]
+            if n > LONG and (k != x.ndim - 1 or not x.flags.c_contiguous):
+                x = np.add.reduceat(x, np.arange(0, n, math.isqrt(n)), axis=k)
+    return x
 
 
 total = structural(
