@@ -144,7 +144,8 @@ class CheckResult:
             if isinstance(row["known"], str) and row["known"]:
                 whose = "" if row["known"].startswith("yours: ") else " of PyTorch"
                 lines.append(f"  a known issue{whose}: {row['known']}")
-            if self.verdict == "mismatch" and len(ends := f[f["program"] == "whole"]):
+            hooked = self.culprit is not None and self.culprit.kind == HOOK  # a hook may act after all of them
+            if self.verdict == "mismatch" and not hooked and len(ends := f[f["program"] == "whole"]):
                 if ends["verdict"].isin(("agree", "convention")).all():
                     lines.append(
                         "  the end-to-end gradients agree: the error does not reach them at these inputs, or is less "

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..errors import ShapeError
 from ..registry import same_dtype
-from .declare import general, structural
+from .declare import Operation, general, structural
 from .reduction import LINEAR, count_along, reduced, spread_back, spread_of, total
 from .shape import reshape
 
@@ -57,7 +57,7 @@ def _along(b: Any, y: Any) -> Any:
     return reshape(b, (-1, *(1,) * (len(y.shape) - 2)))
 
 
-add_bias = general(
+add_bias: Operation = general(
     "add_bias",
     lambda y, b: y + b.reshape(-1, *(1,) * (y.ndim - 2)),
     _shape("add_bias"),
@@ -69,7 +69,7 @@ add_bias = general(
     draw=lambda pool: _draw(pool, add_bias),
 )
 
-scale_channels = general(
+scale_channels: Operation = general(
     "scale_channels",
     lambda y, b: y * b.reshape(-1, *(1,) * (y.ndim - 2)),
     _shape("scale_channels"),

@@ -172,3 +172,11 @@ def test_a_custom_function_that_returns_gradients_as_they_should_be_has_no_such_
     right = returning(lambda g: g)
     frame = check(lambda x: right.apply(x, 1), POINT).frame
     assert not frame["wrt"].str.startswith("form").any()
+
+
+def test_a_hook_after_accumulation_is_not_said_to_leave_the_gradients_right():
+    linear = torch.nn.Linear(2, 2).double()
+    linear.weight.register_post_accumulate_grad_hook(lambda p: p.grad.mul_(2))
+    result = check(linear, torch.ones(3, 2, dtype=torch.float64))
+    assert result.verdict == "mismatch" and result.culprit.kind == "hook"
+    assert "end-to-end gradients agree" not in result.explain()
