@@ -81,8 +81,12 @@ class Recorder(TorchDispatchMode):
         known = self._known.get(id(t))
         if t.grad_fn is not None and (known is None or self._is_detached(known)):
             known = self._saved(t, storage) or known
+        if known is None and t.grad_fn is not None:
+            known = self._as_subclass(t, storage)
         if known is None:
             index = self.variable(t)
+            if t.grad_fn is not None:
+                self.recording.unseen[index] = t.grad_fn
             if t.requires_grad and t.is_leaf:
                 self.recording.leaves[index] = t
         elif known.storage != storage:  # `t.data = other`
@@ -112,6 +116,18 @@ class Recorder(TorchDispatchMode):
             same = k.tensor.grad_fn is t.grad_fn and k.tensor.output_nr == t.output_nr and not self._is_detached(k)
             if same and k.storage == storage and k.version == self._versions.get(storage, 0):
                 self._known[id(t)] = _Known(t, k.variable, k.version, storage)
+                self._members[storage].add(id(t))
+                return self._known[id(t)]
+        return None
+
+    def _as_subclass(self, t: torch.Tensor, storage: int) -> _Known | None:
+        """The same tensor as another class of Python's, which PyTorch makes by a node of its own and no ATen call."""
+        for i in self._members.get(storage, ()):
+            k, before = self._known[i], t.grad_fn.next_functions[0][0] if t.grad_fn.next_functions else None
+            made = before is not None and (before is k.tensor.grad_fn or getattr(before, "variable", None) is k.tensor)
+            if made and k.version == self._versions.get(storage, 0) and not looks_otherwise(k.tensor, t):
+                index = self._pseudo("aten::alias", (Ref(k.variable),), t, t.grad_fn._sequence_nr())
+                self._known[id(t)] = _Known(t, index, k.version, storage)
                 self._members[storage].add(id(t))
                 return self._known[id(t)]
         return None

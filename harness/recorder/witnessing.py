@@ -21,6 +21,7 @@ from ...reference_engine.tracing import Builder, Tracer
 from ..errors import UnsupportedOperation
 from ..lowering import CallSite, NotCovered, find, is_constant
 from ..lowering.complex_numbers import Pair, find_complex
+from .out_of_sight import out_of_sight
 from .recorded_run import Call, Recording, Ref
 
 CHECKPOINT = "CheckpointFunctionBackward"  # the node of a reentrant checkpoint, whose forward is the callable itself
@@ -131,7 +132,7 @@ def _left_torch(seen: Witnessed) -> dict[int, str]:
         if seen.recording.variables[variable].is_float and any(edges.get(key) in seen.tracers for key in keys):
             name = getattr(type(node), "_forward_cls", type(node)).__name__
             left[variable] = f"{name}: its forward is not made of torch operations on its inputs"
-    return left
+    return left | out_of_sight(seen.recording, seen.tracers)
 
 
 def _read(
