@@ -1,4 +1,4 @@
-"""What the dispatch mode does not see, though autograd has it: other threads, and tensors as a class of Python's own."""
+"""What the dispatch mode does not see, though autograd has it: other threads, and a class of Python's own."""
 
 from concurrent.futures import ThreadPoolExecutor
 
