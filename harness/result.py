@@ -34,7 +34,8 @@ KINDS = {
     OPERATOR: "the derivative registered for this operator is wrong, or none is in this mode (torch.library takes no "
     "forward derivative, and PyTorch drops the tangent of such an operator without a word), or what register_lowering "
     "was told of it is not what it computes",
-    OVERWRITTEN: "this line changed numbers that the backward pass needs, and autograd could not see it. Write without "
+    OVERWRITTEN: "numbers that the backward pass needs were changed where autograd could not see it, at this line or "
+    "after it: a write through .data or into shared memory, or hooks on saved tensors that lose digits. Write without "
     ".data, or into a clone",
     MASKED: "no rule is wrong alone: an adjoint of 0 that stands for `not chosen` meets an infinite slope",
     HOOK: "this hook changed a gradient on its way. If that is meant, check without the hook",

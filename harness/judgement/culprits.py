@@ -12,8 +12,10 @@ import torch
 
 from ..recorder.hooks import HookNote, described
 from ..recorder.nodes import Node
-from ..recorder.recorded_run import Recording
+from ..recorder.preserving import as_left
+from ..recorder.recorded_run import Recording, Ref
 from ..recorder.registered import registered_code
+from ..recorder.values import to_numpy
 from ..result import ATEN, CUSTOM, HOOK, OPERATOR, OVERWRITTEN, Culprit
 from .by_limits import NAN_MADE, SIDES
 from .local import LocalVerdict
@@ -42,6 +44,8 @@ def culprit_of(v: LocalVerdict, node: Node | None, recording: Recording) -> Culp
     written = overwritten(node, recording) if node is not None and not custom else ""
     if written:
         operation, where, kind = f"a write through .data into what {v.operation} needs", written, OVERWRITTEN
+    elif node is not None and not custom and (name := saved_changed(node, recording)):
+        operation, kind = f"a change, after the call, of {name!r} that {v.operation} saved", OVERWRITTEN
     file, line = place(where)
     called = v.where if where != v.where else ""
     return Culprit(operation, file, line, j.entry, j.torch_value, j.reference, "R", called, kind, j.part)
@@ -54,6 +58,30 @@ def overwritten(node: Node, recording: Recording) -> str:
     for number, call in enumerate(recording.calls):
         if call.name == "data::write" and not held.isdisjoint((*call.references(), *call.outputs)):
             return next((c.where for c in reversed(recording.calls[:number]) if c.where), "")
+    return ""
+
+
+def saved_changed(node: Node, recording: Recording) -> str:
+    """The argument or result of a node's call that PyTorch has other numbers of in its backward pass than the call met;
+    "" where there is none, or it cannot be told.
+    """
+    calls = [recording.calls[i] for i in node.calls if recording.calls[i].func is not None]
+    if not calls:
+        return ""
+    call = calls[-1]
+    given = {a.name: x for a, x in zip(call.func._schema.arguments, call.args, strict=False)} | call.kwargs
+    met = {name: x.index for name, x in given.items() if isinstance(x, Ref)}
+    met |= {name: v for name in ("result", "output") for v in call.outputs[:1] if v is not None}
+    with as_left(recording.written):
+        for name, variable in met.items():
+            try:
+                saved = getattr(node.node, f"_saved_{name}", None)
+            except Exception:  # freed, or its hook raises: nothing can be told
+                continue
+            known = recording.variables[variable].value
+            if isinstance(saved, torch.Tensor) and to_numpy(saved).shape == known.shape:
+                if not np.array_equal(to_numpy(saved), known, equal_nan=known.dtype.kind in "fc"):
+                    return name
     return ""
 
 

@@ -205,3 +205,37 @@ def test_a_mask_behind_an_infinite_slope_is_not_called_a_wrong_rule():
     result = check(lambda x: torch.where(x > 0, x.log(), x), torch.tensor([0.0, 2.0], dtype=F64))
     assert result.culprit.kind == "0 · inf"
     assert "PyTorch's own rule" not in result.explain()
+
+
+def weight_clipped(x):
+    y = LINEAR(x)
+    LINEAR.weight.data.clamp_(-0.01, 0.01)
+    return y.square().sum()
+
+
+def constant_doubled(x):
+    constant = torch.full_like(x, 2.0)
+    y = x * constant
+    constant.data.mul_(2)
+    return y.sum()
+
+
+def packed_in_half(x):
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: t.half(), lambda t: t.to(F64)):
+        return x.exp().sum()
+
+
+LINEAR = torch.nn.Linear(2, 2, dtype=F64)
+
+
+@pytest.mark.parametrize("fn", [weight_clipped, constant_doubled, packed_in_half], ids=lambda f: f.__name__)
+def test_what_a_rule_saved_and_has_other_numbers_of_is_overwritten_and_no_rule_is_accused(fn):
+    result = check(fn, torch.tensor([[0.3, -0.7], [1.1, 0.4]], dtype=F64))
+    assert result.verdict == "mismatch" and result.culprit.kind == "overwritten"
+    first = fn.__code__.co_firstlineno
+    assert result.culprit.file == __file__ and first < result.culprit.line <= first + 3
+
+
+def test_a_rule_of_pytorch_s_own_that_is_wrong_is_still_accused():
+    result = check(torch.digamma, torch.tensor([1.2], dtype=F64))
+    assert result.culprit.kind == "ATen rule"
