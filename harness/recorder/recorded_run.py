@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .draws import Draws, may_draw
+from .draws import Draws
 from .nested import replaced
 from .preserving import Written
 
@@ -102,8 +102,8 @@ class Recording:
 
     @property
     def draws(self) -> bool:
-        """Whether the run drew random numbers."""
-        return any(may_draw(c.func) for c in self.calls if c.func is not None)
+        """Whether the run drew random numbers: a generator moved (attention with a dropout of 0 leaves it alone)."""
+        return bool(self.drawn)
 
     def program(self) -> Any:
         """The run as the witness reads it: a `Program` from the floating inputs to the floating outputs.

@@ -227,3 +227,10 @@ def test_deprecations_of_pytorch_s_own_code_are_no_errors_of_the_user_where_warn
         warnings.simplefilter("error")  # as under pytest -W error; dynamo makes an instance of a custom Function
         result = check(sine.apply, numbers(3), runners=("compile", "compile_grad"))
     assert result.verdict == "agree"
+
+
+@needs_compiler
+def test_attention_without_dropout_draws_nothing_and_is_judged_where_it_is_compiled():
+    x = numbers(2, 4, 8, 16)
+    result = check(lambda x: torch.nn.functional.scaled_dot_product_attention(x, x, x), x, runners=("compile",))
+    assert result.verdict == "agree"
