@@ -44,7 +44,7 @@ def culprit_of(v: LocalVerdict, node: Node | None, recording: Recording) -> Culp
     written = overwritten(node, recording) if node is not None and not custom else ""
     if written:
         operation, where, kind = f"a write through .data into what {v.operation} needs", written, OVERWRITTEN
-    elif node is not None and not custom and (name := saved_changed(node, recording)):
+    elif node is not None and not custom and not recording.drawn and (name := saved_changed(node, recording)):
         operation, kind = f"a change, after the call, of {name!r} that {v.operation} saved", OVERWRITTEN
     file, line = place(where)
     called = v.where if where != v.where else ""
