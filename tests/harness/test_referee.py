@@ -38,11 +38,11 @@ def alone(name):
 # -- no engine is accused ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("rational", "count"), [(False, 300), (True, 150)])
-def test_no_engine_is_odd_on_generated_expressions_without_a_known_cause(rational, count):
+def hold_drawn(rational, count, **how) -> Counter[str]:
+    """Referee `count` drawn expressions; none may be odd without a known cause. Counts all of them and the excused."""
     seen: Counter[str] = Counter()
 
-    @settings(max_examples=count)
+    @settings(max_examples=count, **how)
     @given(scalar_expressions(rational=rational))
     def holds(case):
         ruling = referee(*case)
@@ -53,7 +53,19 @@ def test_no_engine_is_odd_on_generated_expressions_without_a_known_cause(rationa
         assert all(e == "PyTorch" for e, cause in ruling.causes.items() if cause != NO_SLOPE)
 
     holds()
-    assert seen["excused"] <= MOST_EXCUSED * seen["all"]
+    return seen
+
+
+@pytest.mark.parametrize(("rational", "count"), [(False, 300), (True, 150)])
+def test_no_engine_is_odd_on_generated_expressions_without_a_known_cause(rational, count):
+    hold_drawn(rational, count)
+
+
+@pytest.mark.parametrize(("rational", "count"), [(False, 300), (True, 150)])
+def test_few_expressions_need_to_be_excused(rational, count):
+    # the share of one draw of 300 is 2 or 3 points off by chance: of the same draw each time it is a fact
+    seen = hold_drawn(rational, count, derandomize=True, database=None)
+    assert seen["all"] >= count / 2 and seen["excused"] <= MOST_EXCUSED * seen["all"], seen
 
 
 def test_the_right_numbers_are_those_of_the_closed_form():
