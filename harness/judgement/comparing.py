@@ -30,6 +30,7 @@ from .calling_again import by_duals, with_parameters
 from .checkpoints import inside_checkpoints
 from .conventions import follow, within
 from .culprits import culprit_of, place, rows_of_forms, rows_of_hooks, where_nan_starts
+from .judgement_of_array import unused
 from .judging import REAL_PART, Judgement, Question, judge, worst
 from .local import LocalVerdict, judge_node, judge_values
 from .looking_again import look_again
@@ -162,8 +163,8 @@ def _globally(
         g = next(g for w, g in zip(wrt, gradients, strict=True) if w == v)
         missing.append(g is None)
         answers.append(np.zeros(recording.variables[v].value.shape) if g is None else to_numpy(g, copy=False))
-    nan = any(np.isnan(recording.variables[v].value).any() for v in used)
-    undefined = any(np.isnan(recording.variables[v].value).any() for v, _ in outputs)
+    groups = used, [v for v, _ in outputs]
+    nan, undefined = (any(np.isnan(recording.variables[v].value).any() for v in group) for group in groups)
     scales = range(len(used), len(inputs))
     question = Question(plan, given, answers, dtype, lossy, nan, subject.seed, undefined, scales=scales)
     question.complex_numbers = recording.has_complex
@@ -178,8 +179,8 @@ def _globally(
     judgements = dict(zip(used, judged, strict=True))
     open_nodes = [f"{v.operation} ({v.where})" for v, _ in local if v.judgement.verdict == "indeterminate"]
     gone = dict(zip(used, missing, strict=True))
-    for name, v in zip(subject.names, wrt, strict=True):
-        j = judgements.get(v, Judgement("agree", note="not used by the callable"))
+    for name, v, g in zip(subject.names, wrt, gradients, strict=True):
+        j = judgements.get(v) or unused(g is not None)
         if v >= 0 and recording.variables[v].dtype.is_complex:
             name_part(j)
         if gone.get(v) and j.verdict == "mismatch":

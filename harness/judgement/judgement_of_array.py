@@ -16,6 +16,11 @@ Array = np.ndarray[Any, Any]
 # below, and a fault of 1e-6 (float64) or 1e-3 (float32) in one entry lies above.
 THRESHOLD = 64.0
 EMPTY = "empty: the shapes agree, and there is no number to compare"
+UNUSED = "not used by the callable"
+EARLIER = (
+    "used only by a graph that was made before this call and that the callable keeps (a cache, a hidden state): what "
+    "lies behind it was not recorded, so nothing is known of this gradient. Compute it in each call, or detach it"
+)
 
 
 @dataclass
@@ -46,6 +51,11 @@ def exactly(y: Array) -> Judgement:
     first = (0,) * y.ndim if y.size else ()
     value = number_of(y[first]) if y.size else 0.0
     return Judgement("agree", 0.0, first, value, value, entries=y.size, note="" if y.size else EMPTY)
+
+
+def unused(torch_has_one: bool) -> Judgement:
+    """The judgement on the gradient of a leaf that no recorded call reads. torch_has_one: whether PyTorch has it."""
+    return Judgement("indeterminate", note=EARLIER) if torch_has_one else Judgement("agree", note=UNUSED)
 
 
 def errors(t: Array, y: Array, s: Array, dtype: str) -> tuple[Array, Array]:

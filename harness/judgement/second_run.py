@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +36,11 @@ RAISES = "differ: the first returns, and a further one raises {0}. Make the call
 SEED = "Seed that generator, or pass what it draws as an input"
 KEEPS = "The callable keeps something from one call to the next (a counter, a cache), or is not deterministic there"
 OTHER = "give different numbers"
+SHARED = "share a part of the graph: the second one uses what the first one made"
+LET_GO = (
+    "The callable keeps a tensor with its graph from one call to the next (a cache, a hidden state), so that a second "
+    "backward pass raises, or numbers of before an optimizer's step come back. Compute it in each call, or detach it"
+)
 
 
 @dataclass
@@ -61,7 +66,7 @@ class Parting:
     @property
     def advice(self) -> str:
         """What to do about it."""
-        return SEED if self.said == DRAWN else KEEPS
+        return {DRAWN: SEED, SHARED: LET_GO}.get(self.said, KEEPS)
 
     @property
     def culprit(self) -> Culprit:
@@ -78,11 +83,12 @@ def parting_of(subject: Subject, recording: Recording) -> Parting | None:
     try:
         with random_state(), untouched(subject.module):
             outputs = tensors_in(subject.call(*subject.inputs))
+            later = _called_once_more(subject)
     except Exception as error:
         return _raising(error)
     pairs = zip(outputs, recording.torch_outputs, strict=False)
     if len(outputs) == len(recording.torch_outputs) and not any(differ(to_numpy(a), to_numpy(b), b) for a, b in pairs):
-        return None
+        return _sharing(outputs, later, recording)
     for _ in range(FOLLOWED):
         follower = _Following(recording)
         try:
@@ -93,6 +99,44 @@ def parting_of(subject: Subject, recording: Recording) -> Parting | None:
         if follower.parting is not None:
             return follower.parting
     return None
+
+
+def _called_once_more(subject: Subject) -> list[torch.Tensor]:
+    """The outputs of a call in the state that one before it has left; none where it raises in that state."""
+    try:
+        return tensors_in(subject.call(*subject.inputs))
+    except Exception:  # a state that no further call is meant for, which is no matter of the graph
+        return []
+
+
+def _sharing(outputs: Sequence[torch.Tensor], later: Sequence[torch.Tensor], recording: Recording) -> Parting | None:
+    """The call whose result, with its graph, a later run uses too, nearest to that run's outputs.
+
+    The graph of the earlier run is that of the recorded one, node by node, which knows the lines.
+    """
+    outer = _graph(recording.unseen.values())  # made before either
+    earlier, known = (_graph([t.grad_fn for t in run]) for run in (outputs, recording.torch_outputs))
+    recorded = {own: theirs for own, theirs in zip(earlier, known, strict=False) if own not in outer}
+    made = {node: v for (node, _), v in recording.edges.items()}
+    for node in _graph([t.grad_fn for t in later]):
+        if node in recorded and not hasattr(node, "variable"):
+            maker = recording.variables[made[recorded[node]]].maker if recorded[node] in made else None
+            at = recording.calls[maker].where if maker is not None else ""
+            nothing = float("nan")
+            return Parting(node.name(), at, SHARED, (), nothing, nothing)
+    return None
+
+
+def _graph(roots: Iterable[Any]) -> list[Any]:
+    """The autograd nodes behind some of them, in the order of their distance."""
+    found = dict.fromkeys(root for root in roots if root is not None)
+    waiting = list(found)
+    for node in waiting:  # what is found is appended
+        for before, _ in node.next_functions:
+            if before is not None and before not in found:
+                found[before] = None
+                waiting.append(before)
+    return waiting
 
 
 def _raising(error: Exception) -> Parting:

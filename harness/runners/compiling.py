@@ -27,8 +27,8 @@ from typing import Any
 import torch
 
 from .expressible import NotExpressible
+from .loading import FOLDER
 
-FOLDER = "TORCHINDUCTOR_CACHE_DIR"
 VERSIONS = 1 << 20  # more versions of one function than any process compiles
 
 

@@ -1,6 +1,8 @@
 """`check` runs under what its caller has set around it, and puts back every part of it that it has to change."""
 
 import random
+import subprocess
+import sys
 import threading
 import time
 import warnings
@@ -332,6 +334,22 @@ def test_compiled_runners_hold_the_caller_s_configuration_too():
             bad = check(lambda x, w: OffTanh.apply(x @ w), (x, w), runners="compile")
             assert [key for key, value in state().items() if before[key] != value] == [], name
         assert good.verdict == "agree" and bad.verdict == "mismatch", name
+
+
+ENVIRONMENT = """
+import os, warnings
+import torch
+from gradwitness.harness import check
+before, filters = dict(os.environ), list(warnings.filters)
+check(torch.sin, torch.ones(2, dtype=torch.float64), modes=("R", "F"))
+print([k for k in {**before, **os.environ} if before.get(k) != os.environ.get(k)])
+print([f for f in warnings.filters if f not in filters and "scipy" not in str(f)])
+"""
+
+
+def test_the_environment_of_a_process_is_as_before_its_first_check():
+    done = subprocess.run([sys.executable, "-c", ENVIRONMENT], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("[]\n[]\n", "")
 
 
 def test_checks_of_several_threads_run_one_after_the_other() -> None:

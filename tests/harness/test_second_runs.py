@@ -232,3 +232,58 @@ def test_a_callable_that_raises_while_its_second_run_is_followed_is_told_as_such
 
 def line_of(culprit):
     return linecache.getline(culprit.file, culprit.line)
+
+
+class Cached(torch.nn.Module):
+    """Computes a layer at its first call, and keeps the result: with its graph, or without."""
+
+    def __init__(self, *, detached: bool) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(3, 3).double()
+        self.detached = detached
+        self.kept = None
+
+    def forward(self, x):
+        if self.kept is None:
+            self.kept = self.layer(x)
+        if self.detached:
+            kept, self.kept = self.kept, None
+            return (kept * x).sum()
+        return (self.kept * x).sum()
+
+
+def test_a_graph_kept_from_one_call_to_the_next_is_told_with_the_line_that_made_it():
+    line = Cached.forward.__code__.co_firstlineno + 2
+    result = check(Cached(detached=False), POINT)
+    assert result.verdict == "indeterminate"
+    assert (result.culprit.kind, result.culprit.line) == ("nondeterminism", line)
+    assert "Compute it in each call, or detach it" in result.explain()
+    assert check(Cached(detached=True), POINT).verdict == "agree"
+
+
+def test_a_hidden_state_that_keeps_its_graph_is_told_from_one_that_is_detached():
+    for detached in (True, False):
+        state = [torch.zeros(3, dtype=torch.float64)]
+
+        def fn(x, state=state, detached=detached):
+            hidden = (state[0] + x).tanh()
+            state[0] = torch.zeros(3, dtype=torch.float64) * (hidden.detach() if detached else hidden)
+            return hidden.sum()
+
+        assert check(fn, POINT).verdict == ("agree" if detached else "indeterminate")
+
+
+def test_a_gradient_through_a_graph_of_before_the_check_is_not_called_unused():
+    model = Cached(detached=False)
+    model(POINT)
+    result = check(model, POINT)
+    rows = result.frame.set_index("wrt")
+    assert result.verdict == "indeterminate" and not result.ok
+    assert set(rows.loc[["layer.weight", "layer.bias"], "verdict"]) == {"indeterminate"}
+    assert "made before this call" in rows.loc["layer.weight", "message"]
+    assert rows.loc["x", "verdict"] == "agree"
+
+
+def test_a_constant_with_a_graph_of_its_own_is_no_matter_of_the_callable():
+    outer = (torch.ones(3, dtype=torch.float64, requires_grad=True) * 2).exp()
+    assert check(lambda x: (x * outer).sum(), POINT).verdict == "agree"
