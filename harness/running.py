@@ -198,8 +198,9 @@ def check_target(
     from .checking import check
     from .configuration import LEFT_OUT
 
-    fn, inputs = load_target(target)
-    result = check(fn, inputs, modes=modes, dtypes=LEFT_OUT if dtypes is None else dtypes, runners=runners, seed=seed)
+    fn, inputs, kwargs = load_target(target)
+    wanted = LEFT_OUT if dtypes is None else dtypes
+    result = check(fn, inputs, kwargs, modes=modes, dtypes=wanted, runners=runners, seed=seed)
     print(result.explain())
     if out is not None:
         from ..reports import write_report

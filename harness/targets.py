@@ -29,9 +29,11 @@ def split_target(target: str, folder: Path = Path()) -> tuple[Path, str]:
     return path, name
 
 
-def load_target(target: str) -> tuple[Any, Any]:
-    """(fn, inputs) from FILE.py:NAME. Raises UsageError for a file or name that is not there, or another kind of
-    result; what the user's own code raised is its `__cause__`.
+def load_target(target: str) -> tuple[Any, Any, dict[str, Any]]:
+    """(fn, inputs, kwargs) from FILE.py:NAME, kwargs {} where it returns a pair.
+
+    Raises UsageError for a file or name that is not there, or another kind of result; what the user's own code raised
+    is its `__cause__`.
     """
     path, name = split_target(target)
     spec = importlib.util.spec_from_file_location(path.stem, path)
@@ -54,12 +56,13 @@ def load_target(target: str) -> tuple[Any, Any]:
         )
     _takes_nothing(target, made)
     result = _theirs(target, made)
-    if not (isinstance(result, tuple) and len(result) == 2 and callable(result[0])):
+    named = isinstance(result, tuple) and len(result) == 3 and isinstance(result[2], dict)
+    if not (isinstance(result, tuple) and (len(result) == 2 or named) and callable(result[0])):
         raise UsageError(
             f"check: {target}() returned {type(result).__name__}; accepted is a pair (fn, inputs) of a callable and a "
-            f"tensor or tuple of tensors. Return that pair."
+            f"tensor or tuple of tensors, or (fn, inputs, kwargs) with a dict of named arguments. Return one of them."
         )
-    return result[0], result[1]
+    return result[0], result[1], result[2] if named else {}
 
 
 def _takes_nothing(target: str, made: Callable[..., Any]) -> None:

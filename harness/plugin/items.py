@@ -31,13 +31,13 @@ class TargetItem(pytest.Item):
         from .fixture import GradientCheck, without_ours
 
         try:
-            fn, inputs = load_target(f"{self.path}:{self.name}")
+            fn, inputs, kwargs = load_target(f"{self.path}:{self.name}")
         except HarnessError as error:
             if error.__cause__ is None:
                 raise
             theirs = error.__cause__  # their file or function raised: theirs is what is shown
             raise theirs.with_traceback(without_ours(theirs.__traceback__)) from None
-        GradientCheck(self.config)(fn, inputs)
+        GradientCheck(self.config)(fn, inputs, kwargs)
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         """Our own errors in their words; of anything else, what is shown begins at the user's own first frame."""

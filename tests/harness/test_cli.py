@@ -47,6 +47,9 @@ def needing(x, y=2):
     return torch.sin, x
 
 number = 3
+
+def scaled():
+    return lambda x, *, scale: scale * x, torch.ones(3, dtype=torch.float64), {"scale": 2.0}
 """
 
 
@@ -73,6 +76,11 @@ def test_check_is_0_for_a_right_gradient_and_1_with_the_line_for_a_wrong_one(cap
     code, out, _ = run(capsys, "check", f"{target}:faulty")
     assert code == 1
     assert f"culprit: FaultyBackward at {target}:8" in out
+
+
+def test_a_target_may_return_named_arguments_too(capsys, target):
+    code, out, _ = run(capsys, "check", f"{target}:scaled")
+    assert (code, out.split(":")[0]) == (0, "agree")
 
 
 def test_learn_lists_the_pitfalls_and_tells_one(capsys):

@@ -56,6 +56,9 @@ def right():
 def module():
     return torch.nn.Linear(3, 2).double(), (X,)
 
+def with_keywords():
+    return lambda x, *, beta: torch.nn.functional.softplus(x, beta), X, {"beta": 2.0}
+
 def wrong():
     return Cube.apply, X
 
@@ -316,6 +319,7 @@ def test_two_workers_leave_what_one_process_leaves(alone, shared, project):
 TARGET_LINES = {
     "targets.py:right": None,
     "targets.py:module": None,
+    "targets.py:with_keywords": None,
     "targets.py:wrong": "culprit: CubeBackward at ",
     "targets.py:raising": "E       RuntimeError: of mine",
     "targets.py:fn_raising": "return x @ torch.ones(7, dtype=torch.float64)",
