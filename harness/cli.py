@@ -123,7 +123,7 @@ def run(
 def check(
     target: Annotated[
         str,
-        typer.Argument(metavar="FILE.py:NAME", help="NAME: takes no arguments and returns (fn, inputs) or (fn, inputs, kwargs)"),
+        typer.Argument(metavar="FILE.py:NAME", help="NAME() returns (fn, inputs) or (fn, inputs, kwargs)"),
     ],
     modes: Annotated[str | None, typer.Option(help="mode strings, outermost first; default R")] = None,
     dtypes: Annotated[str | None, typer.Option(help="float64,float32; default the dtypes given")] = None,
