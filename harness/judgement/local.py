@@ -24,6 +24,7 @@ from .judging import Judgement, Question, judge
 from .plans import started
 from .precisions import kept
 from .rows import name_part
+from .strides import with_lone_axis
 
 
 @dataclass
@@ -81,6 +82,8 @@ def judge_node(seen: Witnessed, node: Node, seed: int = 0) -> Iterator[LocalVerd
         follow(judgement, names)
         if recording.variables[inputs[i]].dtype.is_complex:
             name_part(judgement)
+        if judgement.verdict == "mismatch":
+            judgement.note = with_lone_axis(judgement.note, recording, main)
         yield LocalVerdict(operation, where, "derivative", edge, judgement, node.name)
 
 
@@ -214,4 +217,6 @@ def judge_values(seen: Witnessed, seed: int = 0) -> Iterator[LocalVerdict]:
         for i, judgement in enumerate(judge(question)):
             if recording.variables[outs[i]].dtype.is_complex:
                 name_part(judgement)
+            if judgement.verdict == "mismatch":
+                judgement.note = with_lone_axis(judgement.note, recording, call)
             yield LocalVerdict(call.qualified, call.where, "value", i, judgement)
