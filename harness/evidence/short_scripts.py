@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 
 from .proofs import NAMES, Proof, Square
 
+SPECIAL = re.compile(r"(?<![\w.])(?:inf|nan)(?!\w)")  # as they are written in a list of numbers
 COMPILED = ("compile", "compile_grad", "compile_jvp", "compile_vmap_grad")
 
 
@@ -33,7 +35,7 @@ def short_script(proof: Proof) -> str:
         *(["import math"] if "math." in text else []),
         "import torch",
         *(["import torch.nn.functional as F"] if "F." in text else []),
-        *(["from math import inf"] if "inf" in text.replace("is_inf", "").replace("isinf", "") else []),
+        *([f"from math import {', '.join(named)}"] if (named := sorted(set(SPECIAL.findall(text)))) else []),
     ]
     return "\n".join([*used, "", text, ""]).replace("\n\n\n", "\n\n")
 

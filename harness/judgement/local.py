@@ -26,6 +26,8 @@ from .precisions import kept
 from .rows import name_part
 from .strides import with_lone_axis
 
+NAN_GIVEN = "NaN among the arguments"
+
 
 @dataclass
 class LocalVerdict:
@@ -83,7 +85,8 @@ def judge_node(seen: Witnessed, node: Node, seed: int = 0) -> Iterator[LocalVerd
         if recording.variables[inputs[i]].dtype.is_complex:
             name_part(judgement)
         if judgement.verdict == "mismatch":
-            judgement.note = with_lone_axis(judgement.note, recording, main)
+            note = judgement.note or (NAN_GIVEN if question.input_is_nan else "")
+            judgement.note = with_lone_axis(note, recording, main)
         yield LocalVerdict(operation, where, "derivative", edge, judgement, node.name)
 
 
@@ -218,5 +221,5 @@ def judge_values(seen: Witnessed, seed: int = 0) -> Iterator[LocalVerdict]:
             if recording.variables[outs[i]].dtype.is_complex:
                 name_part(judgement)
             if judgement.verdict == "mismatch":
-                judgement.note = with_lone_axis(judgement.note, recording, call)
+                judgement.note = with_lone_axis(judgement.note or (NAN_GIVEN if nan else ""), recording, call)
             yield LocalVerdict(call.qualified, call.where, "value", i, judgement)

@@ -149,10 +149,35 @@ def _most_frequent(n: Any) -> Any:
     return np.take_along_axis(ordered, np.argmax(counts, axis=-1)[..., None], -1)
 
 
+def _is_most_frequent(n: Any, y: Any) -> Any:
+    """Whether no number is in its row more often than y; NaN is either one number or as many as there are of it."""
+    nan = np.isnan(n)
+    once = np.sum(n[..., :, None] == n[..., None, :], axis=-1) + nan
+    among = np.where(nan, nan.sum(axis=-1, keepdims=True), once)
+    count = np.sum(n == y, axis=-1, keepdims=True)
+    of_nan = np.isnan(y)
+    apart = np.where(of_nan & nan.any(axis=-1, keepdims=True), 1, count) >= once.max(axis=-1, keepdims=True)
+    together = np.where(of_nan, nan.sum(axis=-1, keepdims=True), count) >= among.max(axis=-1, keepdims=True)
+    return apart | together
+
+
 @lowers("aten::mode")
 def mode(call: CallSite, x: Any, dim: int = -1, keepdim: bool = False) -> Any:
-    """The most frequent value along `dim` (the least of several), as the entry whose index PyTorch returned."""
-    return picked(call, x, dim, keepdim, _most_frequent)
+    """The most frequent value along `dim` (the least of several), as the entry whose index PyTorch returned.
+
+    In a row that holds NaN, PyTorch's own choice where it is most frequent: which of several is not documented, nor
+    whether one NaN is equal to another.
+    """
+    chosen = np.asarray(call.outputs[0])
+    if not keepdim and x.ndim and chosen.ndim < x.ndim:
+        chosen = np.expand_dims(chosen, dim)
+
+    def value(n: Any) -> Any:
+        theirs = np.moveaxis(chosen, dim, -1)
+        theirs_is_right = np.isnan(n).any(axis=-1, keepdims=True) & _is_most_frequent(n, theirs)
+        return np.where(theirs_is_right, theirs, _most_frequent(n))
+
+    return picked(call, x, dim, keepdim, value)
 
 
 @lowers("aten::kthvalue")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from gradwitness.harness.lowering import CallSite
-from gradwitness.harness.lowering.reductions import kthvalue, max_dim
+from gradwitness.harness.lowering.reductions import kthvalue, max_dim, mode
 from gradwitness.reference_engine import trace
 from gradwitness.reference_engine.evaluate import evaluate
 
@@ -84,3 +84,30 @@ def test_a_wrong_index_of_the_second_smallest_entry_is_not_taken_over():
     call = recorded("aten::kthvalue", 1.0, 0, numbers)
     program = trace(lambda x: kthvalue(call, x, 2, 0), np.zeros(3))
     assert float(evaluate(program, np.array(numbers))) == 2.0
+
+
+@pytest.mark.parametrize(
+    ("numbers", "index", "found"),
+    [
+        ([NAN, 5.0, 4.0, 3.0], 0, NAN),  # each is there once
+        ([NAN, 5.0, 4.0, 3.0], 1, 5.0),
+        ([NAN, NAN, NAN, 1.0], 0, NAN),  # NaN three times, or each NaN once
+        ([NAN, NAN, NAN, 1.0], 3, 1.0),
+        ([NAN, NAN, 3.0, 3.0], 3, 3.0),
+        ([1.0, 2.0, NAN, 2.0], 0, 2.0),  # 2 is there twice, whatever NaN is
+        ([1.0, 2.0, NAN, 2.0], 2, 2.0),
+        ([NAN, 2.0, 2.0, 2.0, 1.0, NAN], 0, 2.0),
+        ([1.0, 1.0, 2.0, 2.0], 2, 1.0),  # without NaN the least of several
+    ],
+)
+def test_the_mode_of_a_row_with_nan_is_the_recorded_one_where_nothing_is_more_frequent(numbers, index, found):
+    call = recorded("aten::mode", numbers[index], index, numbers)
+    program = trace(lambda x: mode(call, x), np.zeros(len(numbers)))
+    assert np.array_equal(evaluate(program, np.array(numbers)), found, equal_nan=True)
+
+
+def test_each_row_of_a_mode_is_judged_by_itself_along_any_axis():
+    numbers = np.array([[NAN, 5.0, 4.0], [1.0, NAN, 1.0], [3.0, 3.0, 2.0]]).T
+    call = recorded("aten::mode", [[NAN, NAN, 3.0]], [[0, 1, 1]], numbers)
+    program = trace(lambda x: mode(call, x, 0, keepdim=True), np.zeros((3, 3)))
+    assert np.array_equal(evaluate(program, numbers), [[NAN, 1.0, 3.0]], equal_nan=True)
