@@ -202,9 +202,8 @@ def _globally(
 
 
 def _same_numbers(outputs: Sequence[torch.Tensor], recorded: Sequence[torch.Tensor]) -> bool:
-    """Whether the run that was differentiated and the recorded one had the same outputs, to half of their digits: a
-    transform may choose kernels that round otherwise.
-    """
+    """Whether two runs had the same outputs, to half of their digits: a transform may choose kernels that round
+    otherwise."""
     level = torch._C._functorch
 
     def plain(t: torch.Tensor) -> Any:
