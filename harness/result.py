@@ -32,8 +32,8 @@ KINDS = {
     NESTED: "the jvp of this custom Function is right, and PyTorch holds what it returns constant in a second forward "
     "derivative",
     OPERATOR: "the derivative registered for this operator is wrong, or none is in this mode (torch.library takes no "
-    "forward derivative, and PyTorch drops the tangent of such an operator without a word), or what register_lowering "
-    "was told of it is not what it computes",
+    "forward derivative, and PyTorch drops the tangent of such an operator without a word; in torch.func also the "
+    "gradient of one without register_autograd), or what register_lowering was told of it is not what it computes",
     OVERWRITTEN: "numbers that the backward pass needs were changed where autograd could not see it, at this line or "
     "after it: a write through .data or into shared memory, or hooks on saved tensors that lose digits. Write without "
     ".data, or into a clone",

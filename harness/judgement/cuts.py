@@ -20,6 +20,7 @@ from ...reference_engine.reverse import reverse
 from ..lowering import is_constant
 from ..recorder.nested import tensors_in
 from ..recorder.nodes import Node
+from ..recorder.out_of_sight import reaches
 from ..recorder.preserving import random_state, untouched
 from ..recorder.recorded_run import Call, Recording
 from ..recorder.recording import _where as where_called
@@ -37,6 +38,8 @@ IS_CUT = "PyTorch has no gradient here (None), and the result depends on it: the
 ALL_CUT = "no gradient passes at all, so that nothing was tested"
 COPIED = "a copy that autograd does not follow (deepcopy, nn.Parameter, torch.tensor)"
 RETURNED_NONE = ", which returned None for it"
+NOT_IMPLEMENTED = "WarnNotImplemented"  # the node of what an operator made that has no derivative
+NO_DERIVATIVE = ", an operator for whose derivative nothing is registered (torch.library.register_autograd)"
 ZERO = "PyTorch has no gradient here (None), and the derivative is exactly 0"
 # Two difference quotients whose step is halved agree to O(h²) where there is a derivative, and are in the ratio 1 : 2
 # at a jump.
@@ -209,9 +212,21 @@ def _outside_torch(
         entry, number = _derivative(subject, i, directions[i], c)
         call = calls.get(i)
         if number != 0.0:
-            named = (operation, where) if call is None else (_named(call), call.where)
+            without = _without_derivative(recording, nodes, wrt[i])
+            named = without or (operation, where) if call is None else (_named(call), call.where)
             cuts[i] = _Cut(*named, entry, number)
     return cuts
+
+
+def _without_derivative(recording: Recording, nodes: Sequence[Node], variable: int) -> tuple[str, str] | None:
+    """The operator without a derivative, and its line, that passes nothing on to a variable; None if there is none."""
+    for node in nodes:
+        if node.name.endswith(NOT_IMPLEMENTED) and reaches(node.node, recording, {variable}):
+            makers = [recording.variables[v].maker for _, v in node.outputs]
+            calls = [recording.calls[m] for m in makers if m is not None]
+            if calls:
+                return f"{calls[0].qualified}{NO_DERIVATIVE}", calls[0].where
+    return None
 
 
 def _direction(rng: np.random.Generator, leaf: torch.Tensor) -> Any:

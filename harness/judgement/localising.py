@@ -97,7 +97,7 @@ def suspects(
     verdict: "raised" for the calls whose own derivative PyTorch raises at.
     """
     tried: set[Any] = set()
-    for call in recording.calls:
+    for call in (*recording.calls, *recording.inside):
         subject = single_call(recording, call, set(seen.tracers), seed, widened)
         if subject is None:
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,8 @@ from torch.utils._pytree import tree_flatten
 
 from ...reference_engine.rounding import UNIT_ROUNDOFF
 from ..errors import TheirsRaised, place_of
-from ..recorder.kernels import run_kernel
+from ..lowering import find
+from ..recorder.kernels import is_opened, run_kernel, run_opened
 from ..recorder.nested import tensors_in
 from ..recorder.nodes import Node, run_backward
 from ..recorder.preserving import random_state, random_state_of_backward, untouched
@@ -152,15 +154,18 @@ class _Following(TorchDispatchMode):
     def __init__(self, recording: Recording) -> None:
         super().__init__()
         self.recording = recording
-        self.calls = iter([c for c in recording.calls if c.func is not None])
+        self.calls = deque(c for c in recording.calls if c.func is not None)
         self.parting: Parting | None = None
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = run_kernel(func, args, kwargs or {})
+        opened = is_opened(func, args, kwargs or {}) and find(func._schema.name, func._overloadname) is None
+        result = run_opened(self, func, args, kwargs or {}) if opened else run_kernel(func, args, kwargs or {})
         flat = tree_flatten(result)[0]
+        if opened and (not self.calls or self.calls[0].func is not func):  # it is recorded by what its kernel called
+            return result
         if self.parting is not None or not any(isinstance(r, torch.Tensor) for r in flat):
             return result
-        call = next(self.calls, None)
+        call = self.calls.popleft() if self.calls else None
         if call is None or call.func is not func:
             known = "nothing" if call is None else call.qualified
             said = BRANCH.format(func.name(), known)

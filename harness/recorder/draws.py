@@ -16,7 +16,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
-from .kernels import run_kernel
+from .kernels import is_opened, run_kernel, run_opened
 
 Key = tuple[str, bytes, tuple[tuple[int, ...], ...]]  # operation, state of the generator, shapes of what it gives
 
@@ -66,6 +66,8 @@ class _Replaying(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        if is_opened(func, args, kwargs):
+            return run_opened(self, func, args, kwargs)
         before = state_of(kwargs) if may_draw(func) else None
         result = run_kernel(func, args, kwargs)
         if before is not None:

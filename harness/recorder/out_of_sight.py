@@ -23,12 +23,12 @@ def out_of_sight(recording: Recording, traced: Collection[int]) -> dict[int, str
     found = {}
     for variable, node in recording.unseen.items():
         custom = isinstance(node, torch.autograd.function.BackwardCFunction)
-        if variable not in traced and not custom and _reaches(node, recording, traced):
+        if variable not in traced and not custom and reaches(node, recording, traced):
             found[variable] = f"{node.name()}: {OUT_OF_SIGHT}"
     return found
 
 
-def _reaches(node: Any, recording: Recording, traced: Collection[int]) -> bool:
+def reaches(node: Any, recording: Recording, traced: Collection[int]) -> bool:
     """Whether what passes a node arrives at one of the variables."""
     met: set[Any] = set()
     waiting = [node]

@@ -85,6 +85,7 @@ class Recording:
     hooked: list[torch.Tensor] = field(default_factory=list)
     drawn: Draws = field(default_factory=Draws)
     held: set[int] = field(default_factory=set)
+    inside: list[Call] = field(default_factory=list)  # operators that are in `calls` by what their kernels called
     unseen: dict[int, Any] = field(default_factory=dict)  # variables without a maker -> the autograd node they have
     autocast: str | None = None  # the dtype that autocast had, where a part of the run was under it
     written: Written = field(default_factory=list)

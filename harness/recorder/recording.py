@@ -10,6 +10,7 @@ import functools
 import os
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,9 +20,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
 from ..errors import CannotRecord
+from ..lowering import find
 from .draws import may_draw, state_of
 from .geometry import Geometry, are_apart, positions
-from .kernels import run_kernel
+from .kernels import is_opened, run_kernel, run_opened
 from .nested import replaced, tensors_in
 from .recorded_run import Call, Recorded, Recording, Ref
 from .storages import flags_of, geometry_of, looks_otherwise, storage_of, whole_of, written_by
@@ -212,15 +214,25 @@ class Recorder(TorchDispatchMode):
         kwargs = kwargs or {}
         if isinstance(func, torch._ops.HigherOrderOperator):
             raise CannotRecord(f"torch.{func}", HIGHER_ORDER.format(func))
+        opened = is_opened(func, args, kwargs)
+        passed = opened and find(func._schema.name, func._overloadname) is None  # on to the calls that its kernel makes
         sequence = torch._C._autograd._get_sequence_nr() - 1
         written = [t for t in written_by(func, args, kwargs) if not t.is_meta]
         for t in written:
             self.read(t)
             self._before_write(t, sequence)
         refs_args, refs_kwargs = replaced((args, kwargs), torch.Tensor, lambda t: Ref(self.read(t)))
-        state = state_of(kwargs) if may_draw(func) else None
-        result = run_kernel(func, args, kwargs)
+        state = state_of(kwargs) if may_draw(func) and not passed else None
+        since = len(self.recording.variables), len(self.recording.calls)
+        run = functools.partial(run_opened, self if passed else nullcontext()) if opened else run_kernel
+        result = run(func, args, kwargs)
         flat = [result] if isinstance(result, torch.Tensor) else tree_flatten(result)[0]
+        stands = {id(r) for r in self._made_inside(flat, args, kwargs, since)} if passed else set()
+        written = [t for t in written if id(t) not in stands]
+        if passed and not written and all(id(r) in stands or not _is_floating(r) for r in flat):
+            name = func._schema.name, func._overloadname, func
+            self.recording.inside.append(Call(*name, refs_args, refs_kwargs, (), sequence, True, _where()))
+            return result
         if state is not None:
             self.recording.drawn.note(func, kwargs, state, flat)
         if not written and all(not isinstance(r, torch.Tensor) or r.is_meta for r in flat):
@@ -232,7 +244,7 @@ class Recorder(TorchDispatchMode):
         outputs: list[int | None] = []
         fresh = {id(t): self._after_write(t, number, sequence) for t in written}
         for r in flat:
-            if not isinstance(r, torch.Tensor) or id(r) in fresh:
+            if not isinstance(r, torch.Tensor) or id(r) in fresh or id(r) in stands:
                 outputs.append(fresh.get(id(r)))
             else:
                 shared = None
@@ -262,6 +274,37 @@ class Recorder(TorchDispatchMode):
             seen = torch.is_grad_enabled()
             self._flat[storage] = self._pseudo("storage::write", arguments, whole_of(t), sequence, seen)
         return result
+
+    def _made_inside(self, results: Any, args: Any, kwargs: Any, since: tuple[int, int]) -> list[torch.Tensor]:
+        """Arguments and results of an operator that are known by the calls that its kernel made. since: the number of
+        the first variable and of the first call.
+
+        None are where the kernel wrote into memory past these calls, which are then forgotten. A result that has no
+        history, though something requires a gradient, has none in PyTorch either: the operator alone made it.
+        """
+        given: list[torch.Tensor] = []
+        replaced((args, kwargs), torch.Tensor, given.append)
+        held = [self._known[id(t)].variable for t in given if id(t) in self._known]
+        known = [k for k in self._known.values() if k.variable >= since[0] or k.variable in held]
+        if any(self._is_other(k) for k in known):
+            for variable in self.recording.variables[since[0] :]:
+                variable.maker = None
+            del self.recording.calls[since[1] :]
+            return []
+        follows = torch.is_grad_enabled() and any(t.requires_grad for t in given)
+        made = [r for r in results if isinstance(r, torch.Tensor) and id(r) in self._known]
+        return [*given, *[r for r in made if r.requires_grad or not follows]]
+
+    def _is_other(self, known: _Known) -> bool:
+        """Whether a tensor has other numbers than the variable that it was last known by."""
+        if known.storage != storage_of(known.tensor) or known.version != self._versions.get(known.storage, 0):
+            return False  # to be read anew
+        value = self.recording.variables[known.variable].value
+        return not np.array_equal(to_numpy(known.tensor), value, equal_nan=value.dtype.kind == "f")
+
+
+def _is_floating(r: Any) -> bool:
+    return isinstance(r, torch.Tensor) and (r.is_floating_point() or r.is_complex())
 
 
 def _where() -> str:

@@ -271,7 +271,7 @@ def _lower(seen: Witnessed, number: int, call: Call) -> None:
         seen.unsupported[number] = f"{call.qualified}: numbers of {short}, whose rounding the witness does not know"
     elif lowering is None:
         what = "no rule in the witness" + (" for complex numbers" if is_complex else "")
-        seen.unsupported[number] = f"{call.qualified}: {what}"
+        seen.unsupported[number] = f"{call.qualified}: {what}{'' if is_complex else _next_step(call)}"
     else:
         geometries = tuple(recording.variables[i].geometry for i in call.references())
         dtype = str(first.dtype).removeprefix("torch.")
@@ -313,6 +313,18 @@ def _lower(seen: Witnessed, number: int, call: Call) -> None:
                 _enter(seen, o)
                 seen.opaque.append(seen.tracers[o].variable)
     seen.spans[number] = (start, len(seen.builder.equations))
+
+
+def _next_step(call: Call) -> str:
+    """What to do where a custom operator has no rule; nothing for the operations of PyTorch."""
+    if call.func is None or call.func.namespace in ("aten", "prims"):
+        return ""
+    if call.func._schema.is_mutable:
+        return (
+            " for this custom operator. It writes into its arguments: let it return a new tensor, and then say what it "
+            "computes with register_lowering"
+        )
+    return f' for this custom operator. Say what it computes with register_lowering("{call.name}", fn)'
 
 
 def _too_short(seen: Witnessed, call: Call) -> str:

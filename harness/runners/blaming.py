@@ -11,10 +11,11 @@ import torch
 from ..evidence.known import CUSTOM, load, match
 from ..judgement.alone import wrong_alone
 from ..judgement.comparing import Found, Subject, compare_forward_modes, compare_reverse
+from ..judgement.culprits import place
 from ..judgement.rows import Rows
 from ..recorder.preserving import random_state, set_random_states
 from ..recorder.recorded_run import Recording
-from ..result import CHECKPOINT, COMPILER, END_TO_END, Culprit
+from ..result import CHECKPOINT, COMPILER, END_TO_END, OPERATOR, Culprit
 from .expressible import COMPILED, refuses
 
 
@@ -43,6 +44,10 @@ def name_culprit(runner: str, eager: Culprit | None, rows: Sequence[dict[str, An
     was = found.culprit
     assert was is not None
     kind = COMPILER if runner in COMPILED else CHECKPOINT if runner.startswith("checkpoint") else END_TO_END
+    inside = found.recording.inside if found.recording is not None and kind == END_TO_END else []
+    if eager is None and inside:  # an operator that is differentiated on the tape alone
+        file, line = place(inside[0].where)
+        eager = replace(was, operation=inside[0].qualified, file=file, line=line, kind=OPERATOR)
     found.culprit = replace(was, operation=runner, kind=kind) if eager is None else eager
     for r in rows:
         if r["runner"] == runner and r["mode"] == was.mode and r["verdict"] == "mismatch":
