@@ -56,8 +56,8 @@ class Culprit:
 
     file, line: where the operation was called; for a custom Function, where its `backward` is written; for a hook,
     where the function is written. entry: index of the worst entry. torch_value, reference_value: the two numbers there;
-    for nondeterminism and a random backward, those of two runs. kind: one of KINDS. part: ".real" or ".imag" of a
-    complex entry.
+    for nondeterminism and a random backward, those of two runs. called: where a custom Function was applied, so that it
+    is told from other calls of the same Function. kind: one of KINDS. part: ".real" or ".imag" of a complex entry.
     """
 
     operation: str

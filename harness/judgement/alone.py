@@ -10,9 +10,10 @@ from typing import Any
 import torch
 
 from ..errors import TheirsRaised, UsageError
-from ..recorder.applied import Applied, noting_functions
+from ..recorder.applied import Applied, noting_functions, placed
 from ..recorder.nested import tensors_in
 from ..recorder.preserving import random_state, untouched
+from ..recorder.source_lines import run_code
 from ..result import ATEN, CUSTOM, NESTED, OPERATOR, Culprit
 from .comparing import Found, compare_forward_modes, compare_reverse
 from .culprits import place
@@ -62,10 +63,10 @@ def _applied(subject: Subject) -> list[Applied]:
     """The custom Functions of a run of the subject that something differentiated enters; equal ones once."""
     with random_state(), untouched(subject.module), noting_functions() as found:
         try:
-            subject.call(*subject.inputs)
+            run_code(subject.call, *subject.inputs)
         except Exception:  # a callable that can be called but a few times: what was applied until then is known
             pass
-    return [a for a in found if a.active]
+    return [a for a in placed(found) if a.active]
 
 
 def _mismatch(applied: Applied, mode: str, seed: int) -> dict[str, Any] | None:
@@ -90,13 +91,13 @@ def _wrong_inside(applied: Applied, mode: str, seed: int) -> Culprit | None:
     subject = _alone(applied, "R", seed)
     try:
         with random_state(), noting_functions() as found:
-            outputs = [y for y in tensors_in(subject.call(*subject.inputs)) if y.requires_grad]
+            outputs = [y for y in tensors_in(run_code(subject.call, *subject.inputs)) if y.requires_grad]
             found.clear()
             weights = [torch.ones_like(y).requires_grad_() for y in outputs]
             torch.autograd.grad(outputs, subject.inputs, weights, create_graph=True, allow_unused=True)
     except Exception:  # a Function that needs more than its arguments: it is named itself
         return None
-    for inner in [f for f in found if f.active]:
+    for inner in [f for f in placed(found) if f.active]:
         for asked in dict.fromkeys(("R", outer)):
             row = _mismatch(inner, asked, seed)
             if row is not None:

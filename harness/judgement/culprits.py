@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,7 @@ from .by_limits import NAN_MADE, SIDES
 from .local import LocalVerdict
 from .rows import Rows
 
+LINE = re.compile(r"(.+?):(\d+)(?:, |$)")
 ZERO_TIMES_SLOPE = (
     "{0} at {1} multiplies an adjoint of 0 by a slope that is infinite or NaN, and "
     f"{NAN_MADE}: select its argument first (torch.where before and after it), not its result alone"
@@ -101,9 +103,9 @@ def backward_of(node: Node) -> str:
 
 
 def place(where: str) -> tuple[str, int]:
-    """file and line of "file:line"; line 0 where there is none."""
-    file, _, line = where.rpartition(":")
-    return (file, int(line)) if line.isdigit() else (where, 0)
+    """file and line of "file:line", whatever follows after a comma; line 0 where there is none."""
+    line = LINE.match(where)
+    return (line[1], int(line[2])) if line else (where, 0)
 
 
 def rows_of_forms(recording: Recording, nodes: Sequence[Node], rows: Rows, dtype: str) -> Culprit | None:
@@ -128,8 +130,6 @@ def rows_of_forms(recording: Recording, nodes: Sequence[Node], rows: Rows, dtype
                 f"{node.name} returned for its argument {edge} a gradient of {described(form)}; the argument has "
                 f"{described(wanted)}. PyTorch {_made_fit(form, wanted, node)}"
             )
-            calls = [recording.calls[c].where for c in node.calls if recording.calls[c].where]
-            called = calls[-1] if calls else ""
             rows.add(
                 operation=node.name,
                 mode="R",
@@ -146,7 +146,7 @@ def rows_of_forms(recording: Recording, nodes: Sequence[Node], rows: Rows, dtype
             if verdict == "mismatch" and culprit is None:
                 file, line = place(backward_of(node))
                 nothing = float("nan")
-                culprit = Culprit(node.name, file, line, (), nothing, nothing, "R", called, CUSTOM)
+                culprit = Culprit(node.name, file, line, (), nothing, nothing, "R", node.called, CUSTOM)
     return culprit
 
 

@@ -23,8 +23,8 @@ from ..recorder.nodes import Node
 from ..recorder.out_of_sight import reaches
 from ..recorder.preserving import random_state, untouched
 from ..recorder.recorded_run import Call, Recording
-from ..recorder.recording import _where as where_called
 from ..recorder.recording import to_numpy
+from ..recorder.source_lines import line_of_call, run_code
 from ..recorder.witnessing import in_custom_functions, witness
 from ..result import AS_WRITTEN, CUT, NOTHING_DEPENDS, Culprit
 from .culprits import backward_of, place
@@ -200,7 +200,7 @@ def _outside_torch(
     exits = _Leaving()
     try:
         with random_state(), untouched(subject.module), exits:
-            subject.call(*subject.inputs)
+            run_code(subject.call, *subject.inputs)
     except Exception:  # a callable that can be called but a few times: what left torch until then is known
         pass
     calls = {i: _first_cut(recording, wrt[i], in_custom_functions(recording)) for i in lost if wrt[i] >= 0}
@@ -311,13 +311,13 @@ class _Leaving(TorchFunctionMode):
         first = args[0] if args else None
         if name in LEAVES_TORCH and isinstance(first, torch.Tensor) and first.is_floating_point():
             said = f".{name}()" if not name.startswith("__") else name.strip("_") + "()"
-            self.found.append((said, where_called(), first.requires_grad))
+            self.found.append((said, line_of_call(), first.requires_grad))
         result = func(*args, **(kwargs or {}))
         reads = name == "__get__"  # an attribute, such as .data: a cut by it is among the recorded calls
         if not reads and torch.is_grad_enabled() and any(t.requires_grad for t in tensors_in((args, kwargs or {}))):
             made = [t for t in tensors_in(result) if t.is_floating_point() or t.is_complex()]
             if made and not any(t.requires_grad for t in made):
-                self.dropped.append((f"torch.{name}" if name else str(func), where_called()))
+                self.dropped.append((f"torch.{name}" if name else str(func), line_of_call()))
         return result
 
     def first(self) -> tuple[str, str]:

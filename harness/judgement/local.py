@@ -52,14 +52,13 @@ def judge_node(seen: Witnessed, node: Node, seed: int = 0) -> Iterator[LocalVerd
     numbers = [c for c in node.calls if recording.calls[c].func is not None]
     main = recording.calls[numbers[-1]] if numbers else None
     operation = node.name if node.is_custom or main is None else main.qualified
-    where = main.where if main is not None else ""
     if not node.ran:
         return
     blocked = [seen.unsupported[c] for c in node.calls if c in seen.unsupported]
     blocked += [seen.left[v] for _, v in node.outputs if v in seen.left]
     if blocked:
         yield LocalVerdict(
-            operation, where, "derivative", 0, Judgement("unsupported", note="; ".join(blocked)), node.name
+            operation, node.called, "derivative", 0, Judgement("unsupported", note="; ".join(blocked)), node.name
         )
         return
     if not node.outputs or any(v < 0 for _, v in node.inputs) or not (numbers or (node.calls and node.is_custom)):
@@ -72,7 +71,8 @@ def judge_node(seen: Witnessed, node: Node, seed: int = 0) -> Iterator[LocalVerd
     try:
         question, program, values, cotangents = _question(seen, node, inputs, outputs, seed)
     except EngineError as error:
-        yield LocalVerdict(operation, where, "derivative", 0, Judgement("unsupported", note=str(error)), node.name)
+        judgement = Judgement("unsupported", note=str(error))
+        yield LocalVerdict(operation, node.called, "derivative", 0, judgement, node.name)
         return
     names = [name for c in node.calls for name in seen.followed.get(c, ())]
     judgements = judge(question)
@@ -87,7 +87,7 @@ def judge_node(seen: Witnessed, node: Node, seed: int = 0) -> Iterator[LocalVerd
         if judgement.verdict == "mismatch":
             note = judgement.note or (NAN_GIVEN if question.input_is_nan else "")
             judgement.note = with_lone_axis(note, recording, main)
-        yield LocalVerdict(operation, where, "derivative", edge, judgement, node.name)
+        yield LocalVerdict(operation, node.called, "derivative", edge, judgement, node.name)
 
 
 def _ends(seen: Witnessed, node: Node) -> tuple[list[int], list[tuple[int, int]]]:

@@ -20,8 +20,8 @@ from ..recorder.nested import tensors_in
 from ..recorder.nodes import Node, run_backward
 from ..recorder.preserving import random_state, random_state_of_backward, untouched
 from ..recorder.recorded_run import Call, Recording
-from ..recorder.recording import _where as where_called
 from ..recorder.recording import to_numpy
+from ..recorder.source_lines import line_of_call, run_code
 from ..result import NONDETERMINISM, RANDOM, Culprit
 from .culprits import backward_of, place
 from .judging import REAL_PART
@@ -84,7 +84,7 @@ def parting_of(subject: Subject, recording: Recording) -> Parting | None:
     """
     try:
         with random_state(), untouched(subject.module):
-            outputs = tensors_in(subject.call(*subject.inputs))
+            outputs = tensors_in(run_code(subject.call, *subject.inputs))
             later = _called_once_more(subject)
     except Exception as error:
         return _raising(error)
@@ -95,7 +95,7 @@ def parting_of(subject: Subject, recording: Recording) -> Parting | None:
         follower = _Following(recording)
         try:
             with random_state(), untouched(subject.module), follower:
-                subject.call(*subject.inputs)
+                run_code(subject.call, *subject.inputs)
         except Exception as error:
             return follower.parting or _raising(error)
         if follower.parting is not None:
@@ -106,7 +106,7 @@ def parting_of(subject: Subject, recording: Recording) -> Parting | None:
 def _called_once_more(subject: Subject) -> list[torch.Tensor]:
     """The outputs of a call in the state that one before it has left; none where it raises in that state."""
     try:
-        return tensors_in(subject.call(*subject.inputs))
+        return tensors_in(run_code(subject.call, *subject.inputs))
     except Exception:  # a state that no further call is meant for, which is no matter of the graph
         return []
 
@@ -170,7 +170,7 @@ class _Following(TorchDispatchMode):
             known = "nothing" if call is None else call.qualified
             said = BRANCH.format(func.name(), known)
             nothing = float("nan")
-            self.parting = Parting(func.name(), where_called(), said, (), nothing, nothing)
+            self.parting = Parting(func.name(), line_of_call(), said, (), nothing, nothing)
             return result
         for r, o in zip(flat, call.outputs, strict=False):
             if isinstance(r, torch.Tensor) and o is not None and self.parting is None:
@@ -185,7 +185,7 @@ class _Following(TorchDispatchMode):
             return
         said = DRAWN if not call.references() or torch.Tag.nondeterministic_seeded in call.func.tags else OTHER
         entry, a, b = _numbers(again, recorded)
-        self.parting = Parting(call.qualified, where_called(), said, entry, b, a)
+        self.parting = Parting(call.qualified, line_of_call(), said, entry, b, a)
 
 
 def differ(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any], like: torch.Tensor) -> bool:
@@ -256,18 +256,16 @@ def backward_parts(
         for n, other in zip(nodes, again, strict=True):
             received = _parts_differ(n.received, other.received, recording)
             if _parts_differ(n.sent, other.sent, recording) and not received:
-                return _parting_node(n, other, recording, kind)
+                return _parting_node(n, other, kind)
     return None
 
 
-def _parting_node(n: Node, other: Node, recording: Recording, kind: str) -> Culprit:
+def _parting_node(n: Node, other: Node, kind: str) -> Culprit:
     """The node with the numbers of both passes."""
-    calls = [recording.calls[i] for i in n.calls if recording.calls[i].where]
-    called = calls[-1].where if calls else ""
     own = backward_of(n) if n.is_custom else ""
     pairs = [(a, b) for a, b in zip(other.sent, n.sent, strict=False) if a is not None and b is not None]
     entry, x, y = max((_numbers(a, b) for a, b in pairs), key=lambda p: abs(p[1] - p[2]))
-    return Culprit(n.name, *place(own or called), entry, x, y, "R", called if own else "", kind)
+    return Culprit(n.name, *place(own or n.called), entry, x, y, "R", n.called if own else "", kind)
 
 
 def _parts_differ(a: Sequence[Any], b: Sequence[Any], recording: Recording) -> bool:

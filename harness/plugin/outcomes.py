@@ -47,7 +47,8 @@ class Noted:
         is_worse = RANK[result.verdict] < RANK[self.verdict]
         is_equal = result.verdict == self.verdict
         if is_worse or (is_equal and (not result.ok or not self.culprit)):
-            self.culprit = "" if result.culprit is None else str(result.culprit)
+            c = result.culprit
+            self.culprit = "" if c is None else f"{c}, called at {c.called}" if c.called else str(c)
         if self.keeps_rows and not self.made_by_hypothesis:
             self.rows += self._rows(result, "" if self.checks == 1 else f" #{self.checks}")
         elif self.keeps_rows and (is_worse or not self.rows or (is_equal and (not result.ok or _above(z, self.z)))):

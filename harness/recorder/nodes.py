@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from .applied import places_of
 from .hooks import HookNote, Shown, noted_hooks, shown
 from .preserving import as_left
 from .recorded_run import Recording
@@ -25,7 +26,7 @@ class Node:
     """One autograd node of the run.
 
     outputs: (output number, recorded variable); inputs: (edge number, recorded variable). calls: numbers of the
-    recorded calls between them.
+    recorded calls between them. called: where the call was made; for a custom Function, that of its `apply`.
     received, sent: PyTorch's adjoints, filled by the backward run (None where PyTorch passed nothing): what arrived
     after hooks on its way, and what the node itself sent before hooks of its own. returned: for a custom Function that
     ran, per edge what its `backward` returned before PyTorch made it fit. raised: whether that `backward` raised.
@@ -36,6 +37,7 @@ class Node:
     outputs: list[tuple[int, int]]
     inputs: list[tuple[int, int]]
     calls: list[int]
+    called: str = ""
     received: list[Any] = field(default_factory=list)
     sent: list[Any] = field(default_factory=list)
     ran: bool = False
@@ -75,7 +77,11 @@ def nodes_of(recording: Recording) -> list[Node]:
         outs = outputs.get(node, [])
         first = node._sequence_nr() - (1 if "CopySlices" in node.name() else 0)
         calls = sorted(behind(recording, [v for _, v in outs], {v for _, v in inputs}, first))
-        found.append(Node(node, operator_name(node) or node.name(), outs, inputs, calls))
+        called = next((recording.calls[c].where for c in reversed(calls) if recording.calls[c].func is not None), "")
+        found.append(Node(node, operator_name(node) or node.name(), outs, inputs, calls, called))
+    applied = places_of(recording.applied, [n.node for n in found])
+    for n in found:
+        n.called = applied.get(n.node, n.called)
     return found
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from .applied import Lines
 from .draws import Draws
 from .nested import replaced
 from .preserving import Written
@@ -72,8 +73,9 @@ class Recording:
 
     inputs: variable numbers of the tensors handed to `capture`, in order; outputs: those that the function returned.
     edges: (autograd node, output number), or (id of a leaf, 0) -> variable. leaves: variable -> leaf that requires
-    grad. drawn: the random numbers that the run drew. written: tensors of the module that the run wrote into and that
-    were put back since, with the numbers it left there.
+    grad. drawn: the random numbers that the run drew. applied: where custom Functions were applied, by
+    the number of their node. written: tensors of the module that the run wrote into and that were put back since, with
+    the numbers it left there.
     """
 
     variables: list[Recorded] = field(default_factory=list)
@@ -84,6 +86,7 @@ class Recording:
     leaves: dict[int, torch.Tensor] = field(default_factory=dict)
     hooked: list[torch.Tensor] = field(default_factory=list)
     drawn: Draws = field(default_factory=Draws)
+    applied: Lines = field(default_factory=dict)
     held: set[int] = field(default_factory=set)
     inside: list[Call] = field(default_factory=list)  # operators that are in `calls` by what their kernels called
     unseen: dict[int, Any] = field(default_factory=dict)  # variables without a maker -> the autograd node they have

@@ -7,8 +7,6 @@ and a tensor whose storage was written through another one is read back from the
 from __future__ import annotations
 
 import functools
-import os
-import sys
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -21,17 +19,16 @@ from torch.utils._pytree import tree_flatten
 
 from ..errors import CannotRecord
 from ..lowering import find
+from .applied import noting_lines
 from .draws import may_draw, state_of
 from .geometry import Geometry, are_apart, positions
 from .kernels import is_opened, run_kernel, run_opened
 from .nested import replaced, tensors_in
 from .recorded_run import Call, Recorded, Recording, Ref
+from .source_lines import line_inside, run_code
 from .storages import flags_of, geometry_of, looks_otherwise, storage_of, whole_of, written_by
 from .values import VIEWS, autocast_of, of_view, to_numpy
 
-_TORCH = os.path.dirname(torch.__file__) + os.sep
-_MODULES = os.path.join(_TORCH, "nn", "modules") + os.sep
-_HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep  # the whole of harness
 HIGHER_ORDER = (
     "torch.{0} is a higher-order operator, which runs functions out of sight of the recording. Write it in Python (if, "
     "for), which is recorded as it runs, or check the functions by themselves"
@@ -231,7 +228,7 @@ class Recorder(TorchDispatchMode):
         written = [t for t in written if id(t) not in stands]
         if passed and not written and all(id(r) in stands or not _is_floating(r) for r in flat):
             name = func._schema.name, func._overloadname, func
-            self.recording.inside.append(Call(*name, refs_args, refs_kwargs, (), sequence, True, _where()))
+            self.recording.inside.append(Call(*name, refs_args, refs_kwargs, (), sequence, True, line_inside()))
             return result
         if state is not None:
             self.recording.drawn.note(func, kwargs, state, flat)
@@ -263,7 +260,7 @@ class Recorder(TorchDispatchMode):
                 (*outputs, *hidden),
                 sequence,
                 torch.is_grad_enabled(),
-                _where(),
+                line_inside(),
             )
         )
         for past, version in self._aside:  # written through `.data` or a detached alias, which autograd does not see
@@ -307,30 +304,6 @@ def _is_floating(r: Any) -> bool:
     return isinstance(r, torch.Tensor) and (r.is_floating_point() or r.is_complex())
 
 
-def _where() -> str:
-    """file:line of the innermost frame of the recorded code that is not PyTorch's; in a plain nn.Module, where there is
-    none, the line of that module."""
-    frame: Any = sys._getframe(2)
-    module = ""
-    while frame is not None and frame.f_code is not capture.__code__:
-        file = frame.f_code.co_filename
-        whose = _owner(file)
-        if whose == "user":
-            return f"{file}:{frame.f_lineno}"
-        if not module and whose == "module":
-            module = f"{file}:{frame.f_lineno}"
-        frame = frame.f_back
-    return module
-
-
-@functools.cache
-def _owner(file: str) -> str:
-    """Whose code a file holds: the user's, an nn.Module's of PyTorch, or nobody's who is to be named."""
-    if not file.startswith((_TORCH, _HERE)) and not file.startswith("<frozen"):
-        return "user"
-    return "module" if file.startswith(_MODULES) else "other"
-
-
 def capture(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Recording:
     """Run `fn(*args, **kwargs)` and record it.
 
@@ -342,8 +315,8 @@ def capture(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Recording:
     recording = recorder.recording
     given = tensors_in((args, kwargs))
     recording.inputs = [recorder.read(t) for t in given]
-    with recorder:
-        recording.result = fn(*args, **kwargs)
+    with noting_lines(recording.applied), recorder:
+        recording.result = run_code(fn, *args, **kwargs)
     recording.torch_outputs = tensors_in(recording.result)
     recording.outputs = [recorder.read(t) for t in recording.torch_outputs]
     recorder.note_edges()

@@ -249,6 +249,7 @@ def test_a_failure_shows_the_text_of_explain_and_no_frame_of_ours(alone):
     text = failure(alone.stdout, "test_wrong")
     assert re.search(r"GradientMismatch: mismatch: \d+ comparisons", text)
     assert re.search(r"culprit: CubeBackward at \S+targets.py:\d+, entry \[\d\]: PyTorch", text)
+    assert re.search(r"called at \S+test_it.py:\d+$", text, re.MULTILINE)
     for name in FAILED - {"some_example_is_wrong"}:  # hypothesis adds the lines that its failing examples ran
         places = re.findall(r"^(\S+\.py):\d+: ", failure(alone.stdout, f"test_{name}"), re.MULTILINE)
         assert {*places} == {"test_it.py"}, places
@@ -265,8 +266,9 @@ def test_the_summary_has_one_line_for_each_test_that_compared(alone):
     told = {short(name): line for name, line in section(alone.stdout).items()}
     assert {"without_a_check", "misuse"}.isdisjoint(told)
     assert len(told) == 16 and {*FAILED} - {"misuse"} <= {*told}, told
-    wrong = r"mismatch, 3 comparisons, greatest z \S+, culprit CubeBackward at targets.py:\d+, .*"
-    assert re.fullmatch(wrong, told["wrong"])
+    wrong = r"mismatch, 3 comparisons, greatest z \S+, culprit CubeBackward at targets.py:\d+, .*, called at "
+    line = re.fullmatch(rf"{wrong}test_it.py:(\d+)", told["wrong"]).group(1)
+    assert PROJECT.splitlines()[int(line) - 1].strip() == 'gradient_check(Cube.apply, X, modes="R")'
     assert re.fullmatch(r"mismatch, .*, known issues of yours cover it", told["known"])
     assert re.fullmatch(r"agree, 2 checks, 6 comparisons, greatest z \S+", told["twice"])
     assert re.match(r"agree, 15 examples, \d+ comparisons", told["all_examples_agree"])
