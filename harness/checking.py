@@ -29,6 +29,7 @@ from .evidence.own_issues import name_own
 from .judgement.alone import wrong_alone
 from .judgement.comparing import Found, Subject
 from .judgement.judging import worst
+from .judgement.left_out import left_out
 from .judgement.precisions import AUTOCAST
 from .judgement.rows import Rows
 from .recorder.preserving import random_state, untouched
@@ -36,7 +37,7 @@ from .recorder.reachable import as_module, name_of
 from .result import ALL_NAN, END_TO_END, NOTHING_DEPENDS, CheckResult, Culprit
 from .runners import compare_with
 from .runners.arrangements import Arrangement, arrangements, in_place_variant
-from .runners.expressible import NotExpressible, refuses
+from .runners.expressible import PER_SAMPLE, NotExpressible, refuses
 from .runners.loading import load_for
 from .runners.surroundings import surroundings
 from .subjects import converted, in_precision, initialised, subject_of
@@ -157,6 +158,11 @@ def check(
                     if runner == "autograd" and mode != "R":
                         _alone(subject, found, mode, rows.rows[before:])
                     _say_untested(found, rows.rows[before:])
+                    if found.recording is not None and runner not in PER_SAMPLE:
+                        for name, text in left_out(subject, found.recording).items():
+                            if name not in unsupported:
+                                rows.add(mode=mode, runner=runner, verdict="unsupported", message=text, wrt=name)
+                            unsupported[name] = text
                     culprit = culprit or found.culprit
                     unsupported.update(found.unsupported)
         except NotExpressible as error:

@@ -73,9 +73,9 @@ class Recording:
 
     inputs: variable numbers of the tensors handed to `capture`, in order; outputs: those that the function returned.
     edges: (autograd node, output number), or (id of a leaf, 0) -> variable. leaves: variable -> leaf that requires
-    grad. drawn: the random numbers that the run drew. applied: where custom Functions were applied, by
-    the number of their node. written: tensors of the module that the run wrote into and that were put back since, with
-    the numbers it left there.
+    grad; made: those of them that the run made itself. drawn: the random numbers that the run drew. applied: where
+    custom Functions were applied, by the number of their node. written: tensors of the module that the run wrote into
+    and that were put back since, with the numbers it left there.
     """
 
     variables: list[Recorded] = field(default_factory=list)
@@ -84,6 +84,7 @@ class Recording:
     outputs: list[int] = field(default_factory=list)
     edges: dict[Any, int] = field(default_factory=dict)
     leaves: dict[int, torch.Tensor] = field(default_factory=dict)
+    made: set[int] = field(default_factory=set)
     hooked: list[torch.Tensor] = field(default_factory=list)
     drawn: Draws = field(default_factory=Draws)
     applied: Lines = field(default_factory=dict)

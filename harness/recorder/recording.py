@@ -88,6 +88,9 @@ class Recorder(TorchDispatchMode):
                 self.recording.unseen[index] = t.grad_fn
             if t.requires_grad and t.is_leaf:
                 self.recording.leaves[index] = t
+                held = [self.recording.variables[self._known[i].variable] for i in self._members[storage]]
+                if any(v.maker is not None for v in held):
+                    self.recording.made.add(index)  # of memory that the run filled: nn.Parameter(torch.ones(3))
         elif known.storage != storage:  # `t.data = other`
             index = self._pseudo("data::write", (Ref(known.variable),), t, _ALWAYS, False)
             self._known[id(t)] = _Known(t, index, self._versions.get(storage, 0), storage)

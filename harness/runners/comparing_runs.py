@@ -65,7 +65,7 @@ CLOSED_OVER = (
 
 
 def _holds_leaves(subject: Subject) -> bool:
-    return isinstance(subject.module, Reached) and bool(subject.module.places)
+    return isinstance(subject.module, Reached) and bool(subject.module.places or subject.module.aliases)
 
 
 @dataclass

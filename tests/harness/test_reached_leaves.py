@@ -1,6 +1,11 @@
 """Leaf tensors that no module has registered are differentiated too, wherever the callable reaches them."""
 
+import collections
+import contextvars
+import dataclasses
 import functools
+import types
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -170,3 +175,231 @@ def test_a_leaf_may_bear_any_name_and_that_of_another_part(make, names):
     assert set(result.frame["verdict"]) == {"agree"}, result.explain()
     whole = result.frame[(result.frame["program"] == "whole") & (result.frame["mode"] == "R")]
     assert set(whole["wrt"]) == {"x", *names}
+
+
+class Pair(NamedTuple):
+    """A callable named tuple."""
+
+    w: torch.Tensor
+    factor: float = 1.0
+
+    def __call__(self, x):
+        return TwiceInTheSecond.apply(x, self.w)
+
+
+class Slotted:
+    """A callable object without a dictionary."""
+
+    __slots__ = ("__private", "empty")
+
+    def __init__(self):
+        self.__private = leaf()
+
+    def __call__(self, x):
+        return TwiceInTheSecond.apply(x, self.__private)
+
+
+@dataclasses.dataclass
+class Record:
+    w: torch.Tensor
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Frozen:
+    w: torch.Tensor
+
+
+class OfTheClass:
+    """Callable objects with a tensor of all of them, which a method of theirs takes."""
+
+    w = leaf()
+
+    def __call__(self, x):
+        return self.times(x)
+
+    def times(self, x):
+        return TwiceInTheSecond.apply(x, self.w)
+
+
+class ByHelp(nn.Module):
+    """A module whose forward calls a method that takes a global tensor inside a generator."""
+
+    def forward(self, x):
+        return self.help(x)
+
+    def help(self, x):
+        return sum(TwiceInTheSecond.apply(x, w) for w in (GLOBAL,))
+
+
+class Keeping(nn.Module):
+    """A module with a value as a plain attribute, and how it takes a tensor from it."""
+
+    def __init__(self, value, take):
+        super().__init__()
+        self.value, self.take = value, take
+
+    def forward(self, x):
+        return TwiceInTheSecond.apply(x, self.take(self.value))
+
+
+def holding(value, take):
+    return lambda x: TwiceInTheSecond.apply(x, take(value))
+
+
+def first(value):
+    return next(iter(value))
+
+
+def attribute(value):
+    return value.w
+
+
+VALUES = {
+    "tuple": (lambda: (leaf(), 2.0), first, "item0"),
+    "list": (lambda: [leaf()], first, "item0"),
+    "set": (lambda: {leaf()}, first, "item0"),
+    "frozen set": (lambda: frozenset({leaf()}), first, "item0"),
+    "deque": (lambda: collections.deque([leaf()]), first, "item0"),
+    "dictionary": (lambda: {"w": leaf()}, lambda v: v["w"], "w"),
+    "read-only dictionary": (lambda: types.MappingProxyType({"w": leaf()}), lambda v: v["w"], "w"),
+    "named tuple": (lambda: Pair(leaf()), attribute, "w"),
+    "what torch.max returns": (lambda: torch.return_types.max((leaf(), torch.tensor(0))), first, "item0"),
+    "dataclass": (lambda: Record(leaf()), attribute, "w"),
+    "frozen dataclass with slots": (lambda: Frozen(leaf()), attribute, "w"),
+    "nested": (lambda: ({"rows": [(leaf(),)]},), lambda v: v[0]["rows"][0][0], "item0"),
+    "object in a list": (lambda: [Frozen(leaf())], lambda v: v[0].w, "w"),
+}
+
+
+def only_one_is_wrong(fn, modes=("R",)):
+    """The name of the one leaf whose gradient is wrong, beside x, whose gradient is right."""
+    result = check(fn, torch.tensor([1.0, 2.0, 3.0], dtype=F64), modes=modes)
+    rows = result.frame[(result.frame["program"] == "whole") & (result.frame["mode"] == "R")].set_index("wrt")
+    assert rows["verdict"].to_dict().pop("x") == "agree"
+    ((name, verdict),) = [(n, v) for n, v in rows["verdict"].items() if n != "x"]
+    assert verdict == "mismatch"
+    return name
+
+
+@pytest.mark.parametrize("kind", list(VALUES))
+@pytest.mark.parametrize("holder", [holding, Keeping])
+def test_a_leaf_in_a_container_or_an_object_is_differentiated(kind, holder):
+    make, take, name = VALUES[kind]
+    assert only_one_is_wrong(holder(make(), take)).endswith(name)
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (lambda: Pair(leaf()), "w"),
+        (lambda: Pair(leaf()).__call__, "w"),
+        (Slotted, "_Slotted__private"),
+        (lambda: Slotted().__call__, "_Slotted__private"),
+        (OfTheClass, "w"),
+        (ByHelp, "module_GLOBAL"),
+        (lambda: functools.partial(lambda v, x: TwiceInTheSecond.apply(x, v[0]), (leaf(),)), "item0"),
+    ],
+    ids=["named tuple", "its method", "slots", "method with slots", "class", "forward", "tuple in a partial"],
+)
+def test_a_leaf_of_a_callable_object_is_differentiated_wherever_it_keeps_it(make, name):
+    assert only_one_is_wrong(make()) == name
+
+
+@pytest.mark.parametrize("kind", list(VALUES))
+def test_every_mode_moves_it_there_and_puts_back_what_was_there(kind):
+    make, take, _ = VALUES[kind]
+    value = make()
+    w = take(value)
+
+    def fn(x):
+        return (x * take(value)).sin()
+
+    cell = fn.__closure__[fn.__code__.co_freevars.index("value")]
+    result = check(fn, torch.tensor([1.0, 2.0, 3.0], dtype=F64), modes=("R", "F", "RF"), runners=("autograd", "func"))
+    assert result.verdict == "agree", result.explain()
+    assert cell.cell_contents is value and take(value) is w
+
+
+class Twice(nn.Module):
+    """A module that keeps a registered parameter in a list and in a tuple too."""
+
+    def __init__(self):
+        super().__init__()
+        self.w = nn.Parameter(leaf().detach())
+        self.rows, self.pair = [self.w], (self.w, 1)
+
+    def forward(self, x):
+        return x * self.rows[0] * self.w * self.pair[0]
+
+
+def test_a_parameter_is_moved_in_every_place_of_it():
+    model = Twice()
+    pair = model.pair
+    result = check(
+        model,
+        torch.tensor([1.0, 2.0, 3.0], dtype=F64),
+        modes=("R", "F", "RF", "FF"),
+        runners=("autograd", "func"),
+        dtypes=("float64", "float32"),
+    )
+    assert result.verdict == "agree", result.explain()
+    whole = result.frame[(result.frame["program"] == "whole") & (result.frame["runner"] == "autograd")]
+    assert set(whole["wrt"][whole["mode"] == "R"]) == {"x", "w"}
+    assert model.rows[0] is model.w and model.pair is pair
+
+
+def test_one_leaf_in_two_places_is_moved_in_both():
+    w = leaf()
+    one, other = (w,), [w]
+    result = check(lambda x: x * one[0] * other[0], torch.tensor([1.0, 2.0, 3.0], dtype=F64), modes=("R", "F", "RR"))
+    assert result.verdict == "agree", result.explain()
+    assert one[0] is w and other[0] is w
+
+
+def test_modules_in_a_list_that_no_module_registers_are_differentiated():
+    class Stacked(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers = [nn.Linear(3, 2, dtype=F64)]
+
+        def forward(self, x):
+            return self.layers[0](x)
+
+    result = check(Stacked(), torch.tensor([1.0, 2.0, 3.0], dtype=F64), modes=("R", "F"))
+    assert result.verdict == "agree", result.explain()
+    assert {"module_layers_item0.weight", "module_layers_item0.bias"} <= set(result.frame["wrt"].dropna())
+
+
+CONTEXT = contextvars.ContextVar("w")
+
+
+def test_a_leaf_out_of_reach_is_said_to_be_left_out():
+    CONTEXT.set(leaf())
+    result = check(lambda x: x * CONTEXT.get(), torch.tensor([1.0, 2.0, 3.0], dtype=F64), modes=("R", "F"))
+    assert result.verdict == "unsupported"
+    ((name, text),) = result.unsupported.items()
+    assert name.startswith("a leaf tensor of shape (3,), first used at ") and "test_reached_leaves.py" in name
+    assert "pass it as an argument" in text
+    assert (result.frame["verdict"] == "unsupported").sum() == 1
+
+
+@pytest.mark.parametrize(
+    "fn",
+    [
+        lambda x: x * CONTEXT.get().detach(),
+        lambda x: x * torch.tensor([1.0, 2.0, 3.0], dtype=F64, requires_grad=True),
+        lambda x: x * nn.Parameter(torch.ones(3, dtype=F64)),
+        lambda x: nn.Linear(3, 2, dtype=F64)(x),
+        lambda x: torch.func.grad(lambda a: (a**3).sum())(x),
+    ],
+    ids=["detached", "made inside", "a parameter made inside", "a module made inside", "a derivative inside"],
+)
+def test_what_is_made_inside_or_gathers_no_gradient_is_not_left_out(fn):
+    CONTEXT.set(leaf())
+    result = check(fn, torch.tensor([1.0, 2.0, 3.0], dtype=F64))
+    assert result.verdict == "agree", result.explain()
+
+
+def test_parameters_that_wrt_leaves_out_are_not_said_to_be_out_of_reach():
+    result = check(nn.Linear(3, 2, dtype=F64), torch.tensor([1.0, 2.0, 3.0], dtype=F64), wrt=["weight"])
+    assert result.verdict == "agree" and not result.unsupported
