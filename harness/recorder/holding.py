@@ -19,6 +19,7 @@ TORCH = torch.__path__[0]
 MOST = 10_000  # members of a container that are looked at: a list of samples is no place for what is to be learned
 CONTAINERS = (tuple, list, dict, set, frozenset, types.MappingProxyType, MutableSequence, MutableMapping, MutableSet)
 NUMBERS = (int, float, complex, str, bytes, type(None), type, types.ModuleType, torch.dtype, torch.device)
+CHANGES = (torch.optim.Optimizer,)  # holds parameters to change them, not to compute with
 NOT_OF_USERS = frozenset(("builtins", "abc", "collections", "typing", "torch"))
 OF_MODULES = frozenset(torch.nn.Module().__dict__)
 Bind = Callable[[Any], None]
@@ -53,7 +54,7 @@ def is_constant(value: Any) -> bool:
 
 def may_hold(value: Any) -> bool:
     """Whether there may be something to differentiate in a value."""
-    return not isinstance(value, NUMBERS) and (not isinstance(value, torch.Tensor) or is_leaf(value))
+    return not isinstance(value, (*NUMBERS, *CHANGES)) and (not isinstance(value, torch.Tensor) or is_leaf(value))
 
 
 def parts_of(part: Part) -> Iterator[Part]:
