@@ -72,7 +72,7 @@ def test_a_leaf_out_of_reach_is_said_to_be_left_out():
     result = check(lambda x: x * CONTEXT.get(), torch.tensor([1.0, 2.0, 3.0], dtype=F64), modes=("R", "F"))
     assert result.verdict == "unsupported"
     ((name, text),) = result.unsupported.items()
-    assert name.startswith("a leaf tensor of shape (3,), first used at ") and "test_reached_leaves.py" in name
+    assert name.startswith("a leaf tensor of shape (3,), first used at ") and "test_left_out.py" in name
     assert "pass it as an argument" in text
     assert (result.frame["verdict"] == "unsupported").sum() == 1
 
