@@ -21,6 +21,7 @@ ALL_NAN = (
 )
 
 AS_WRITTEN = "held constant, as written"
+WROTE = "written in place:"
 ATEN, CUSTOM, HOOK, CUT = "ATen rule", "custom Function", "hook", "cut graph"
 NESTED, OPERATOR = "nested forward mode", "custom operator"
 OVERWRITTEN, MASKED, RANDOM = "overwritten", "0 · inf", "random backward"
@@ -155,7 +156,7 @@ class CheckResult:
             if row["message"] != NOTHING_DEPENDS and (f["message"] == NOTHING_DEPENDS).any():
                 lines.append(f"  {NOTHING_DEPENDS}")
             said = dict.fromkeys((r, m) for r, m in zip(f["wrt"], f["message"], strict=True) if isinstance(m, str))
-            lines += [f"  {name}: {m}" for name, m in said if m.startswith(AS_WRITTEN) and m != row["message"]]
+            lines += [f"  {name}: {m}" for name, m in said if m.startswith((AS_WRITTEN, WROTE)) and m != row["message"]]
         if self.culprit is not None:
             lines.append(f"  culprit: {self.culprit}")
             if self.culprit.called:

@@ -31,7 +31,7 @@ from .checkpoints import inside_checkpoints
 from .conventions import follow, within
 from .culprits import culprit_of, place, rows_of_forms, rows_of_hooks, where_nan_starts
 from .judgement_of_array import unused
-from .judging import REAL_PART, Judgement, Question, judge, worst
+from .judging import Judgement, Question, judge, worst
 from .local import LocalVerdict, judge_node, judge_values
 from .looking_again import look_again
 from .modes import DIRECTIONS, ask_torch, direction, per_output, reference
@@ -41,6 +41,8 @@ from .precisions import kept
 from .rows import Rows, name_part
 from .second_run import differ, row_of_parting
 from .subject import Subject, cotangents, record
+from .worked_in import coarsest, works_in
+from .written_in_place import BackwardPass, rows_of_writes
 
 NO_GRAPH = (
     "PyTorch's first gradient carries no graph (once_differentiable, or a backward that detaches), so it has no second "
@@ -48,7 +50,6 @@ NO_GRAPH = (
 )
 BY_DUALS = "by dual numbers (torch.autograd.forward_ad): torch.func refuses this callable: {0}"
 NO_ONE_MEANING = "mode {0} of a run under no_grad: tangents flow through it and adjoints do not: no one meaning"
-PRECISION = ("float64", "float32", "bfloat16", "float16")
 
 
 @dataclass
@@ -70,12 +71,14 @@ def compare_reverse(subject: Subject, rows: Rows) -> Found:
     c = subject.arriving(recording.torch_outputs) or cotangents(recording.torch_outputs, subject.seed)
     nodes = nodes_of(recording)
     hooks: list[HookNote] = []
+    leaves = dict(zip(subject.names, subject.leaves, strict=True))
     try:
         with random_state_of_backward(subject.seed):
             gradients = run_backward(recording, nodes, subject.leaves, c, hooks)
     except Exception as error:
         made = rows_of_forms(recording, nodes, rows, subject.dtype) or rows_of_hooks(hooks, rows, subject.dtype)
-        raise TheirsRaised(error, made) from error
+        told = BackwardPass(nodes, recording.torch_outputs, c, leaves, refused=str(error))
+        raise TheirsRaised(error, rows_of_writes(told, rows, subject.dtype, made)) from error
     if subject.thorough:
         with random_state():
             hooks += noted_after_accumulation(subject.leaves, gradients)
@@ -96,8 +99,9 @@ def compare_reverse(subject: Subject, rows: Rows) -> Found:
             seconds=0.0,
         )
     wrong = [(v, n) for v, n in local if v.judgement.verdict == "mismatch"]
-    if wrong:
-        found.culprit = culprit_of(*max(wrong, key=lambda p: (p[0].quantity == "value", p[0].judgement.z)), recording)
+    greatest = max(wrong, key=lambda p: (p[0].quantity == "value", p[0].judgement.z), default=None)
+    if greatest is not None:
+        found.culprit = culprit_of(*greatest, recording)
     forms, changed = rows_of_forms(recording, nodes, rows, subject.dtype), rows_of_hooks(hooks, rows, subject.dtype)
     found.culprit = found.culprit or forms or changed
     whole = _globally(subject, rows, found, recording, seen, wrt, c, gradients, local)
@@ -105,6 +109,8 @@ def compare_reverse(subject: Subject, rows: Rows) -> Found:
     if not any(v in seen.tracers for v in recording.outputs):
         rows.rows[-1]["message"] = NOTHING_DEPENDS
     rows.rows[-1]["seconds"] = time.perf_counter() - start
+    made = BackwardPass(nodes, recording.torch_outputs, c, leaves, gradients, [n for _, n in wrong])
+    found.culprit = rows_of_writes(made, rows, subject.dtype, found.culprit, greatest[1] if greatest else None)
     inner = inside_checkpoints(subject, nodes, found.culprit, compare_reverse)
     if inner is not None:
         found.culprit = inner
@@ -157,7 +163,7 @@ def _globally(
         derive = lambda p, **k: reverse(p, positions, lossy=True, **k)  # noqa: E731
         return started(program, f"global lossy {len(used)}", derive, inputs, known, run)
 
-    dtype = _coarsest(subject, recording, seen)
+    dtype = coarsest(subject, recording, seen)
     answers, missing = [], []
     for v in used:
         g = next(g for w, g in zip(wrt, gradients, strict=True) if w == v)
@@ -231,27 +237,6 @@ class _Drawn(Sequence[Any]):
 
     def __getitem__(self, i: Any) -> Any:
         return self.arrays[i]
-
-
-def _coarsest(subject: Subject, recording: Recording, seen: Witnessed) -> str:
-    """The shortest dtype that a differentiated value of the run was held in; a complex one counts by its parts."""
-    names = [str(recording.variables[v].dtype).removeprefix("torch.") for v in seen.tracers]
-    real = {name: REAL_PART.get(name, name) for name in names}
-    return max(names, key=lambda d: PRECISION.index(real[d]) if real[d] in PRECISION else 0, default=subject.dtype)
-
-
-def works_in(subject: Subject, recording: Recording, seen: Witnessed, mode: str) -> str:
-    """The precision of the parts in which PyTorch works out a derivative in a mode other than R.
-
-    A tangent is worked out while the callable runs, and so under its autocast: the products in its rule are rounded to
-    that dtype, whatever they are handed; but autocast leaves float64 as it is.
-    """
-    held = _coarsest(subject, recording, seen)
-    held = REAL_PART.get(held, held)
-    if held == "float64":
-        return held
-    under = recording.autocast if "F" in mode and recording.autocast in PRECISION else held
-    return max(held, under, key=lambda d: PRECISION.index(d) if d in PRECISION else 0)
 
 
 def _not_compared(

@@ -172,9 +172,11 @@ def rows_of_hooks(notes: Sequence[HookNote], rows: Rows, dtype: str) -> Culprit 
     for function, where in dict.fromkeys((n.function, n.where) for n in notes):
         those = [n for n in notes if (n.function, n.where) == (function, where)]
         worst = max(those, key=_change)
-        entry, after, before = _numbers(worst)
+        entry, after, before = most_changed(worst.before, worst.after)
         text = f"a {worst.kind} changed {len(those)} gradient{'s' if len(those) > 1 else ''}"
-        if not worst.same_form:
+        if worst.in_place:
+            text += ": it wrote into what it was given, which other parts of the graph may be given too"
+        elif not worst.same_form:
             text += f": it was given {described(worst.given)} and returned {described(worst.returned)}"
         file, line = place(where)
         error = abs(after - before)
@@ -207,13 +209,13 @@ def _change(n: HookNote) -> float:
     return float(np.max(np.nan_to_num(np.abs(n.after - n.before), nan=np.inf), initial=0.0))
 
 
-def _numbers(n: HookNote) -> tuple[tuple[int, ...], float, float]:
+def most_changed(before: Any, after: Any) -> tuple[tuple[int, ...], float, float]:
     """The entry that was changed most, with the number after and before; NaN where shapes differ."""
-    if n.before is None or n.after is None or n.before.shape != n.after.shape or not n.before.size:
+    if before is None or after is None or before.shape != after.shape or not before.size:
         return (), float("nan"), float("nan")
-    change = np.nan_to_num(np.abs(n.after - n.before), nan=np.inf)
+    change = np.nan_to_num(np.abs(after - before), nan=np.inf)
     entry = tuple(int(i) for i in np.unravel_index(int(np.argmax(change)), change.shape))
-    return entry, float(np.real(n.after[entry])), float(np.real(n.before[entry]))
+    return entry, float(np.real(after[entry])), float(np.real(before[entry]))
 
 
 @dataclass(frozen=True)

@@ -247,7 +247,7 @@ def backward_parts(
     or else in a third one with another random state.
     """
     for seed, kind in ((subject.seed, NONDETERMINISM), (subject.seed + 1, RANDOM)):
-        again = [replace(n, sent=[], received=[], ran=False, returned={}) for n in nodes]
+        again = [replace(n, sent=[], received=[], ran=False, returned={}, writes=[]) for n in nodes]
         try:
             with random_state_of_backward(seed):
                 run_backward(recording, again, subject.leaves, c)

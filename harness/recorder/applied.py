@@ -60,7 +60,8 @@ def placed(applied: Sequence[Applied]) -> list[Applied]:
     return [replace(a, where=where) for a, where in zip(applied, said, strict=True)]
 
 
-Lines = dict[int, tuple[Any, tuple[str, ...]]]  # sequence number of a node -> its Function, and the lines of the call
+# Sequence number of a node -> its Function, the lines of the call, and whether what it saves passes no hooks.
+Lines = dict[int, tuple[Any, tuple[str, ...], bool]]
 
 
 @contextmanager
@@ -73,7 +74,8 @@ def noting_lines(found: Lines) -> Iterator[None]:
 
     def note(function: Any, args: tuple[Any, ...], lines: tuple[str, ...]) -> None:
         if threading.get_ident() == thread:
-            found[torch._C._autograd._get_sequence_nr()] = function, lines
+            hooks = torch._C._autograd._top_saved_tensors_default_hooks(True)
+            found[torch._C._autograd._get_sequence_nr()] = function, lines, hooks is None
 
     with _listening(note):
         yield
@@ -81,10 +83,20 @@ def noting_lines(found: Lines) -> Iterator[None]:
 
 def places_of(found: Lines, nodes: Sequence[Any]) -> dict[Any, str]:
     """The node of each custom Function whose `apply` was noted -> where that call was made."""
-    said = dict(zip(found, told_apart(list(found.values())), strict=True))
-    those = [n for n in nodes if isinstance(n, torch.autograd.function.BackwardCFunction)]
-    numbers = [(n, n._sequence_nr()) for n in those]
-    return {n: said[k] for n, k in numbers if k in found and found[k][0] is getattr(type(n), "_forward_cls", None)}
+    said = dict(zip(found, told_apart([noted[:2] for noted in found.values()]), strict=True))
+    return {n: said[n._sequence_nr()] for n in nodes if _noted(found, n) is not None}
+
+
+def saves_plainly(found: Lines, node: Any) -> bool:
+    """Whether what the node of a custom Function saved comes back without hooks, of which some may run but once."""
+    noted = _noted(found, node)
+    return noted is not None and noted[2]
+
+
+def _noted(found: Lines, node: Any) -> tuple[Any, tuple[str, ...], bool] | None:
+    """What was noted when the node of a custom Function was made, if it was."""
+    noted = found.get(node._sequence_nr()) if isinstance(node, torch.autograd.function.BackwardCFunction) else None
+    return noted if noted is not None and noted[0] is getattr(type(node), "_forward_cls", None) else None
 
 
 @contextmanager

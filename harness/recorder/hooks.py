@@ -27,7 +27,7 @@ class HookNote:
     """One gradient that a hook returned otherwise than it came.
 
     function: its qualified name; where: file:line of its first line. before, after: the gradient in float64; given,
-    returned: shape and dtype of both.
+    returned: shape and dtype of both. in_place: the hook wrote into the tensor that it was given.
     """
 
     kind: str
@@ -37,6 +37,7 @@ class HookNote:
     after: np.ndarray[Any, Any] | None
     given: Shown | None
     returned: Shown | None
+    in_place: bool = False
 
     @property
     def same_form(self) -> bool:
@@ -117,15 +118,19 @@ def _noting(hook: Any, kind: str, position: int, notes: list[HookNote]) -> Calla
     def noted(*args: Any) -> Any:
         given = args[position] if isinstance(args[position], tuple) else (args[position],)
         forms = [shown(g) for g in given]
-        before = [None if g is None else to_numpy(g) for g in given]
+        handed = {id(t): t for a in args for t in (a if isinstance(a, tuple) else (a,)) if isinstance(t, torch.Tensor)}
+        before = {i: to_numpy(t) for i, t in handed.items()}
         returned = hook(*args)
         after = given if returned is None else returned if isinstance(returned, tuple) else (returned,)
-        for b, form, a in zip(before, forms, after, strict=False):
-            value = to_numpy(a) if isinstance(a, torch.Tensor) else None
-            if shown(a) != form or (
-                b is not None and value is not None and not np.array_equal(b, value, equal_nan=True)
-            ):
+        for g, form, a in zip(given, forms, after, strict=False):
+            b, value = before.get(id(g)), to_numpy(a) if isinstance(a, torch.Tensor) else None
+            changed = b is not None and value is not None and not np.array_equal(b, value, equal_nan=True)
+            if a is not g and (shown(a) != form or changed):
                 notes.append(HookNote(kind, *written(hook), b, value, form, shown(a)))
+        for i, t in handed.items():
+            value = to_numpy(t)
+            if not np.array_equal(before[i], value, equal_nan=True):
+                notes.append(HookNote(kind, *written(hook), before[i], value, shown(t), shown(t), in_place=True))
         return returned
 
     noted.notes = notes  # type: ignore[attr-defined]

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from .applied import places_of
+from .applied import places_of, saves_plainly
 from .hooks import HookNote, Shown, noted_hooks, shown
 from .preserving import as_left
 from .recorded_run import Recording
 from .recording import to_numpy
 from .registered import operator_name
 from .witnessing import behind, in_custom_functions
+from .writes import Watch, Write, put_back, saved_by
 
 VIEW_NODES = ("CopySlices", "AsStridedBackward")
 
@@ -30,6 +31,7 @@ class Node:
     received, sent: PyTorch's adjoints, filled by the backward run (None where PyTorch passed nothing): what arrived
     after hooks on its way, and what the node itself sent before hooks of its own. returned: for a custom Function that
     ran, per edge what its `backward` returned before PyTorch made it fit. raised: whether that `backward` raised.
+    writes: what it wrote into that was not its own.
     """
 
     node: Any
@@ -43,6 +45,7 @@ class Node:
     ran: bool = False
     returned: dict[int, Shown | None] = field(default_factory=dict)
     raised: bool = False
+    writes: list[Write] = field(default_factory=list)
 
     @property
     def is_custom(self) -> bool:
@@ -126,6 +129,7 @@ def run_backward(
     if not pairs:
         return [None] * len(leaves)
     hooked = {id(t): t for t in (*recording.hooked, *leaves, *recording.leaves.values())}
+    written: list[Write] = []
     with as_left(recording.written), ExitStack() as undo:
         notes = undo.enter_context(noted_hooks(list(hooked.values()), [n.node for n in nodes]))
         for n in nodes:
@@ -138,14 +142,15 @@ def run_backward(
                 table.clear()
                 table.update({handle.id: own, **others})
             if n.is_custom:
-                n.node.apply = _applied(n)
+                n.node.apply = _applied(n, saves_plainly(recording.applied, n.node), written)
                 undo.callback(n.node.__dict__.pop, "apply")
         try:
-            outputs, arriving = [t for t, _ in pairs], [g for _, g in pairs]
+            outputs, arriving = [t for t, _ in pairs], [g.clone() for _, g in pairs]  # a backward may write into them
             if any("CheckpointFunction" in n.node.name() for n in nodes):
                 return _accumulated(leaves, outputs, arriving)
             return list(torch.autograd.grad(outputs, list(leaves), arriving, retain_graph=True, allow_unused=True))
         finally:
+            put_back(written)
             if hooks is not None:
                 hooks += notes
 
@@ -177,9 +182,12 @@ def _note(n: Node) -> Callable[..., None]:
     return note
 
 
-def _applied(n: Node) -> Callable[..., Any]:
-    """The call of a custom Function's `backward`, which notes what it is given, before it may write into that, and the
-    form of what it returns.
+def _applied(n: Node, saves_plainly: bool, written: list[Write]) -> Callable[..., Any]:
+    """The call of a custom Function's `backward`, which notes what it is given, before it may write into that, what it
+    writes into, and the form of what it returns.
+
+    saves_plainly: whether what it saved comes back as it is, so that it may be asked for once more. written: filled
+    with the writes of all nodes.
     """
     call = n.node.apply
     asked = [i for i, needed in enumerate(n.node.needs_input_grad) if needed]
@@ -188,7 +196,12 @@ def _applied(n: Node) -> Callable[..., Any]:
     def apply(*args: Any) -> Any:
         n.raised = True
         n.received = [to_numpy(g) if isinstance(g, torch.Tensor) else None for g in args]
-        returned = call(*args)
+        watch = Watch(args, saved_by(n.node) if saves_plainly else ())
+        try:
+            returned = call(*args)
+        finally:
+            n.writes = watch.writes()
+            written.extend(n.writes)
         n.raised = False
         parts = returned if isinstance(returned, tuple) else (returned,)
         n.returned = {k: shown(parts[i]) if i < len(parts) else None for i, k in zip(asked, edges, strict=False)}

@@ -19,14 +19,12 @@ from ..judgement.by_limits import hold_against_limits
 from ..judgement.comparing import (
     Found,
     Subject,
-    _coarsest,
     _not_compared,
     _same_numbers,
     compare_forward_modes,
     compare_reverse,
     cotangents,
     record,
-    works_in,
 )
 from ..judgement.conventions import follow, within
 from ..judgement.judging import REAL_PART, Judgement, Question, judge, worst
@@ -36,6 +34,7 @@ from ..judgement.plans import started
 from ..judgement.precisions import kept
 from ..judgement.rows import Rows, name_part
 from ..judgement.second_run import parting_of, row_of
+from ..judgement.worked_in import coarsest, works_in
 from ..recorder.draws import Draws, replaying
 from ..recorder.preserving import BACKWARD, random_state, random_states, set_random_states, untouched
 from ..recorder.reachable import Reached
@@ -251,7 +250,7 @@ def _backward_draws_anew(seed: int) -> Callable[[], None]:
 
 
 def _dtype(read: _Read) -> str:
-    held = _coarsest(read.subject, read.recording, read.seen)
+    held = coarsest(read.subject, read.recording, read.seen)
     return REAL_PART.get(held, held)
 
 
