@@ -5,6 +5,7 @@ and in the modes of lower order through which an error enters it.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from ..recorder.applied import Applied, noting_functions, placed
 from ..recorder.nested import tensors_in
 from ..recorder.preserving import random_state, untouched
 from ..recorder.source_lines import run_code
-from ..result import ATEN, CUSTOM, NESTED, OPERATOR, Culprit
+from ..result import ATEN, CUSTOM, HOOK, NESTED, OPERATOR, Culprit
 from .comparing import Found, compare_forward_modes, compare_reverse
 from .culprits import place
 from .localising import WEIGHTS, suspects, weighted
@@ -44,7 +45,20 @@ def wrong_alone(subject: Subject, found: Found, mode: str) -> Culprit | None:
     tries = [(weight, False) for weight in (WEIGHTS if len(mode) > 1 else ())]
     tries += [(None, True)] if subject.dtype in HALF else []
     tried = (_call_alone(subject, found, mode, *how) for how in tries)
-    return next((culprit for culprit in tried if culprit is not None), None)
+    return next((culprit for culprit in tried if culprit is not None), None) or _in_reverse(subject, mode)
+
+
+def _in_reverse(subject: Subject, mode: str) -> Culprit | None:
+    """What is at fault in the whole run in mode R, and not alone: a custom Function that writes into what others are
+    given, a hook.
+    """
+    if "R" not in lower(mode):
+        return None
+    try:
+        found = compare_reverse(replace(subject, thorough=False), Rows("the run", seed=subject.seed))
+    except (TheirsRaised, UsageError, RuntimeError):  # a run that cannot be asked twice
+        return None
+    return found.culprit if found.culprit is not None and found.culprit.kind in (CUSTOM, HOOK) else None
 
 
 def _call_alone(
