@@ -133,8 +133,18 @@ def round_to_even(call: CallSite, x: Any) -> Any:
     return ops.round(x)
 
 
-@lowers("aten::round.decimals", "aten::floor_divide", "aten::__floordiv__")
-def rounded(call: CallSite, x: Any, y: Any = None, *, decimals: int = 0) -> Any:
+@lowers("aten::round.decimals")
+def round_decimals(call: CallSite, x: Any, *, decimals: int) -> Any:
+    """round(x 10ᵈ) / 10ᵈ, constant between its jumps: the whole number is the recorded one, its quotient is rounded."""
+    scale, recorded = 10.0**decimals, held(call, x)
+    whole = np.rint(call.outputs[0] * scale)
+    if recorded is None or not (np.isfinite(whole).all() and scale > 0.0):
+        return recorded
+    return ops.divide(ops.where(np.ones(call.shape, dtype=bool), whole, recorded), scale)
+
+
+@lowers("aten::floor_divide", "aten::__floordiv__")
+def rounded(call: CallSite, x: Any, y: Any = None) -> Any:
     """Constant between its jumps; the recorded value."""
     return held(call, x, y)
 
@@ -165,7 +175,10 @@ def angle(call: CallSite, x: Any) -> Any:
     return held(call, x)
 
 
-@lowers("aten::normal", "aten::bernoulli")
+LAWS = ("aten::normal", "aten::bernoulli")  # PyTorch has no gradient along the path of their draws
+
+
+@lowers(*LAWS)
 def drawn(call: CallSite, x: Any, p: Any = None, *, generator: Any = None) -> Any:
     """A draw whose law depends on the arguments: the recorded numbers, which carry no derivative."""
     return held(call, x, p)

@@ -48,7 +48,7 @@ from .compiling import draws_as_eager, missing_compiler
 from .derivatives import Answers, Tensors
 from .expressible import COMPILED, EAGER, NO_SAMPLE, PER_SAMPLE, reason_against, refusal
 from .per_sample import ask_per_sample, samples_of
-from .quotients import held_against_quotients
+from .quotients import follows_its_path, held_against_quotients
 from .recomputing import DOCUMENTED, watched_checkpoints
 
 OTHER_DRAWS = "under torch.func PyTorch drew other random numbers than the recorded eager run"
@@ -158,7 +158,8 @@ def _compare(runner: str, subject: Subject, rows: Rows, mode: str) -> Found:
             return unsupported(refused[1], **dict([refused]))
     draws = any(read.recording.draws for read in reads)
     if draws and runner in COMPILED and not draws_as_eager():
-        if runner == "compile" and mode == "R":
+        followed = all(follows_its_path(read.recording, read.seen) for read in reads)
+        if runner == "compile" and mode == "R" and followed:
             return held_against_quotients(subject, reads[0].c, rows, found, common, OWN_DRAWS)
         return unsupported(OWN_DRAWS)
     begin = random_states()

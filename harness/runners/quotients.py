@@ -14,7 +14,10 @@ import torch
 from ..judgement.comparing import Found, Subject
 from ..judgement.judging import THRESHOLD
 from ..judgement.rows import Rows
+from ..lowering.pointwise import LAWS
 from ..recorder.preserving import random_state, random_states, set_random_states, untouched
+from ..recorder.recorded_run import Recording
+from ..recorder.witnessing import Witnessed
 from ..result import COMPILER, Culprit
 from .asking import compiled_with, holding
 from .calling import flat_outputs
@@ -62,6 +65,13 @@ def held_against_quotients(
     text = f"{reason}. Its gradient along a random direction is {slope:.9g}, its difference quotient {quotient:.9g}"
     rows.add(**common, verdict="unsupported", message=text)
     return found
+
+
+def follows_its_path(recording: Recording, seen: Witnessed) -> bool:
+    """Whether PyTorch's gradient of the run is that of its draws held fast, as the quotient's is: no law that is drawn
+    from depends on what is differentiated (the gradient of `torch.normal` in its mean is 0).
+    """
+    return not any(c.name in LAWS and any(v in seen.tracers for v in c.references()) for c in recording.calls)
 
 
 def _both(subject: Subject, c: Tensors, begin: tuple[Any, Any, Any]) -> tuple[float, float, float]:

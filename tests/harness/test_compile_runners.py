@@ -124,6 +124,20 @@ def test_dropout_in_compiled_code_is_not_called_right_unless_the_caller_asks_for
 
 
 @needs_compiler
+def test_a_draw_whose_law_depends_on_the_input_has_no_gradient_along_its_path_to_contradict():
+    result = check(lambda m: torch.normal(m, torch.ones_like(m)), numbers(4), runners="compile")
+    assert list(result.frame["verdict"]) == ["unsupported"]
+    assert "difference quotient" not in result.frame["message"].iloc[0]
+
+
+@needs_compiler
+@pytest.mark.parametrize("fn", [torch.nn.functional.soft_margin_loss, lambda x, t: torch.round(x, decimals=3) * t])
+def test_a_formula_of_the_compiler_that_rounds_otherwise_than_the_kernel_is_no_mismatch(fn):
+    x, t = torch.tensor([30.0, 5.5763]).double(), torch.tensor([1.0, -1.0]).double()
+    assert check(fn, (x, t), wrt=[0], runners="compile").verdict in ("agree", "inaccurate")
+
+
+@needs_compiler
 def test_a_mask_drawn_anew_in_the_compiled_backward_contradicts_the_difference_quotient():
     with functorch.patch(activation_memory_budget=0.0):
         result = check(lambda x: torch.nn.functional.dropout(x.sin().exp(), 0.5), numbers(256), runners="compile")
