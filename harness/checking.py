@@ -32,6 +32,7 @@ from .judgement.judging import worst
 from .judgement.left_out import left_out
 from .judgement.precisions import AUTOCAST
 from .judgement.rows import Rows
+from .judgement.tangents_within import HELD_CONSTANT
 from .recorder.preserving import random_state, untouched
 from .recorder.reachable import as_module, name_of
 from .result import ALL_NAN, END_TO_END, NOTHING_DEPENDS, CheckResult, Culprit
@@ -285,7 +286,8 @@ def _name_known(rows: Rows) -> None:
     for r in rows.rows:
         if r["verdict"] in ("mismatch", "raised", "inaccurate"):
             names = (str(r.get("culprit") or ""), str(r["program"]))
-            given = names, r["mode"], r["runner"], r.get("dtype", ""), r["verdict"], r.get("torch_value")
+            mode = r["mode"] + "F" * (HELD_CONSTANT in (r.get("message") or ""))  # a tangent was taken inside
+            given = names, mode, r["runner"], r.get("dtype", ""), r["verdict"], r.get("torch_value")
             issue = match(issues, *given, note=r.get("message") or "")
             if issue is not None:
                 r["known"] = issue.reference

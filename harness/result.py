@@ -23,7 +23,7 @@ ALL_NAN = (
 AS_WRITTEN = "held constant, as written"
 WROTE = "written in place:"
 ATEN, CUSTOM, HOOK, CUT = "ATen rule", "custom Function", "hook", "cut graph"
-NESTED, OPERATOR = "nested forward mode", "custom operator"
+NESTED, TANGENTS, OPERATOR = "nested forward mode", "forward mode within", "custom operator"
 OVERWRITTEN, MASKED, RANDOM = "overwritten", "0 · inf", "random backward"
 NONDETERMINISM, COMPILER, CHECKPOINT, END_TO_END = "nondeterminism", "compiler", "checkpoint", "end to end"
 # What is at fault, in words. A custom Function needs none: its own line says where it was called.
@@ -32,6 +32,8 @@ KINDS = {
     CUSTOM: "",
     NESTED: "the jvp of this custom Function is right, and PyTorch holds what it returns constant in a second forward "
     "derivative",
+    TANGENTS: "the callable takes forward derivatives inside, and PyTorch's rule of this operation holds constant "
+    "there what it saved: the tangent is right, and its derivative is not",
     OPERATOR: "the derivative registered for this operator is wrong, or none is in this mode (torch.library takes no "
     "forward derivative, and PyTorch drops the tangent of such an operator without a word; in torch.func also the "
     "gradient of one without register_autograd), or what register_lowering was told of it is not what it computes",

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -34,13 +34,14 @@ from .judgement_of_array import unused
 from .judging import Judgement, Question, judge, worst
 from .local import LocalVerdict, judge_node, judge_values
 from .looking_again import look_again
-from .modes import DIRECTIONS, ask_torch, direction, per_output, reference
+from .modes import DIRECTIONS, Drawn, ask_torch, direction, per_output, reference
 from .one_sided import hold_against_one_sided
 from .plans import started
 from .precisions import kept
 from .rows import Rows, name_part
 from .second_run import differ, row_of_parting
 from .subject import Subject, cotangents, record
+from .tangents_within import held_in_tangents
 from .worked_in import coarsest, works_in
 from .written_in_place import BackwardPass, rows_of_writes
 
@@ -106,6 +107,9 @@ def compare_reverse(subject: Subject, rows: Rows) -> Found:
     found.culprit = found.culprit or forms or changed
     whole = _globally(subject, rows, found, recording, seen, wrt, c, gradients, local)
     tell_decided(rows.rows[before:], whole)
+    if found.culprit is not None and found.culprit.kind == END_TO_END and any(c.tangents for c in recording.calls):
+        held = partial(_globally, subject, Rows(""), Found(), wrt=wrt, c=c, gradients=gradients, local=[])
+        found.culprit = held_in_tangents(recording, seen, wrt, held, found.culprit, rows.rows[before:]) or found.culprit
     if not any(v in seen.tracers for v in recording.outputs):
         rows.rows[-1]["message"] = NOTHING_DEPENDS
     rows.rows[-1]["seconds"] = time.perf_counter() - start
@@ -178,7 +182,7 @@ def _globally(
     question.without_value = question.nan_arrives = is_nan_everywhere(question.values)
     judged = judge(question)
     if not seen.followed:
-        t = _Drawn([recording.variables[v].value.shape for v in used], subject.seed)
+        t = Drawn([recording.variables[v].value.shape for v in used], subject.seed)
         count = len(used)
         hold_against_one_sided(judged, question, program, inputs[:count], inputs[count:], t, "R", seen.values)
         hold_against_limits(judged, question, program, inputs[:count], inputs[count:], [t], "R", seen.values)
@@ -218,25 +222,6 @@ def _same_numbers(outputs: Sequence[torch.Tensor], recorded: Sequence[torch.Tens
         return to_numpy(t)
 
     return not any(differ(plain(a), to_numpy(b), b) for a, b in zip(outputs, recorded, strict=True))
-
-
-class _Drawn(Sequence[Any]):
-    """Standard normal arrays, drawn when the first is asked for: few comparisons need them."""
-
-    def __init__(self, shapes: Sequence[Any], seed: int) -> None:
-        self.shapes, self.seed = shapes, seed
-
-    @functools.cached_property
-    def arrays(self) -> list[Any]:
-        """All of them."""
-        rng = np.random.default_rng(self.seed)
-        return [rng.standard_normal(s) for s in self.shapes]
-
-    def __len__(self) -> int:
-        return len(self.shapes)
-
-    def __getitem__(self, i: Any) -> Any:
-        return self.arrays[i]
 
 
 def _not_compared(

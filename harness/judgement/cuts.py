@@ -83,7 +83,7 @@ def rows_of_cuts(
     written = {r["wrt"]: r for r in rows.rows if r["program"] == "whole" and r["mode"] == "R" and r.get("order") == 1}
     for i in lost:
         row = written.get(subject.names[i])
-        if row is None:
+        if row is None or row.get("culprit"):  # what is told of already
             continue
         cut = cuts.get(i)
         if cut is None:

@@ -8,10 +8,12 @@ and RF are ∇²L t, and all of order 3 but FFF are ∇³L[t, s]. Of a complex z
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 
 from ...reference_engine.forward import forward
@@ -138,6 +140,25 @@ def direction(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     if x.dtype in (torch.float16, torch.bfloat16):
         drawn = torch.copysign(1.0 + drawn.abs().frac(), drawn)
     return drawn.to(x.device, x.dtype)
+
+
+class Drawn(Sequence[Any]):
+    """Standard normal arrays, drawn when the first is asked for: few comparisons need them."""
+
+    def __init__(self, shapes: Sequence[Any], seed: int) -> None:
+        self.shapes, self.seed = shapes, seed
+
+    @functools.cached_property
+    def arrays(self) -> list[Any]:
+        """All of them."""
+        rng = np.random.default_rng(self.seed)
+        return [rng.standard_normal(s) for s in self.shapes]
+
+    def __len__(self) -> int:
+        return len(self.shapes)
+
+    def __getitem__(self, i: Any) -> Any:
+        return self.arrays[i]
 
 
 def reference(

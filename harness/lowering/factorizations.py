@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ...reference_engine import ops
-from .linalg import symmetric
+from .linalg import permuted, row_order, symmetric
 from .table import CallSite, NotCovered, lowers
 
 UNIT = {
@@ -24,22 +24,6 @@ def without_entries(x: Any, *recorded: Any) -> tuple[Any, ...]:
     """What the factors of a matrix without entries are: constants, with derivative 0."""
     nothing = ops.sum(x) * 0.0
     return tuple(None if y is None or y.dtype.kind != "f" else ops.broadcast_to(nothing, y.shape) + y for y in recorded)
-
-
-def row_order(pivots: Any, rows: int) -> Any:
-    """LAPACK's row exchanges (counted from 1) as the order of rows they lead to.  (…, k) -> (…, rows)."""
-    order = np.broadcast_to(np.arange(rows), (*pivots.shape[:-1], rows)).copy()
-    for k in range(pivots.shape[-1]):
-        other = pivots[..., k : k + 1].astype(np.int64) - 1
-        mine, theirs = order[..., k : k + 1].copy(), np.take_along_axis(order, other, -1)
-        order[..., k : k + 1] = theirs
-        np.put_along_axis(order, other, mine, -1)
-    return order
-
-
-def _permuted(x: Any, order: Any) -> Any:
-    """Rows of x in `order`, matrix by matrix.  x: (…, m, n), order: (…, m)."""
-    return ops.take_along_axis(x, np.broadcast_to(order[..., None], x.shape), axis=-2)
 
 
 def _packed(a: Any) -> Any:
@@ -66,7 +50,7 @@ def lu_factor(call: CallSite, a: Any, *, pivot: bool = True, check_errors: bool 
     """L U of the rows in the recorded order, packed."""
     if a.size == 0:
         return a
-    return _packed(_permuted(a, row_order(call.outputs[1], a.shape[-2])) if pivot else a)
+    return _packed(permuted(a, row_order(call.outputs[1], a.shape[-2])) if pivot else a)
 
 
 @lowers("aten::linalg_lu")
@@ -75,7 +59,7 @@ def lu(call: CallSite, a: Any, *, pivot: bool = True) -> Any:
     if a.size == 0:
         return without_entries(a, None, *call.outputs[1:])
     rows = np.argmax(call.outputs[0], axis=-2) if pivot else None
-    return (None, *_split(_packed(a if rows is None else _permuted(a, rows))))
+    return (None, *_split(_packed(a if rows is None else permuted(a, rows))))
 
 
 @lowers("aten::lu_unpack")
@@ -95,9 +79,9 @@ def lu_solve(call: CallSite, packed: Any, pivots: Any, b: Any, *, left: bool = T
     if adjoint:
         y = ops.solve_triangular(packed, b, lower=False, adjoint=True)
         y = ops.solve_triangular(packed, y, lower=True, adjoint=True, unit=True)
-        x = _permuted(y, np.argsort(order, axis=-1))
+        x = permuted(y, np.argsort(order, axis=-1))
     else:
-        y = ops.solve_triangular(packed, _permuted(b, order), lower=True, unit=True)
+        y = ops.solve_triangular(packed, permuted(b, order), lower=True, unit=True)
         x = ops.solve_triangular(packed, y, lower=False)
     return x if left else ops.swap_last(x)
 

@@ -11,16 +11,48 @@ from ...reference_engine.primitives.choice import choice
 from .table import CallSite, NotCovered, lowers
 
 
+def row_order(pivots: Any, rows: int) -> Any:
+    """LAPACK's row exchanges (counted from 1) as the order of rows they lead to.  (…, k) -> (…, rows)."""
+    order = np.broadcast_to(np.arange(rows), (*pivots.shape[:-1], rows)).copy()
+    for k in range(pivots.shape[-1]):
+        other = pivots[..., k : k + 1].astype(np.int64) - 1
+        mine, theirs = order[..., k : k + 1].copy(), np.take_along_axis(order, other, -1)
+        order[..., k : k + 1] = theirs
+        np.put_along_axis(order, other, mine, -1)
+    return order
+
+
+def permuted(x: Any, order: Any) -> Any:
+    """Rows of x in `order`, matrix by matrix.  x: (…, m, n), order: (…, m)."""
+    return ops.take_along_axis(x, np.broadcast_to(order[..., None], x.shape), axis=-2)
+
+
+def factors_within(call: CallSite, a: Any, k: int) -> Any:
+    """L U, packed, that a kernel has left as output k, pivots beside it, for the rules of forward mode; None (a
+    constant) outside of it, where PyTorch declares them not differentiable, and for a singular matrix, which has none.
+
+    A kernel may factor the transpose: it is that whose product L U is nearer to what was recorded.
+    """
+    held, pivots = call.outputs[k : k + 2]
+    if not call.tangents or a.size == 0 or not np.diagonal(held, axis1=-2, axis2=-1).all():
+        return None
+    order = row_order(pivots, a.shape[-1])
+    product = (np.tril(held, -1) + np.eye(a.shape[-1])) @ np.triu(held)
+    number = call.number_of(a)
+    far = [np.abs(permuted(n, order) - product).max() for n in (number, np.swapaxes(number, -1, -2))]
+    return ops.lu(permuted(a if far[0] <= far[1] else ops.swap_last(a), order))
+
+
 @lowers("aten::_linalg_det")
 def det(call: CallSite, a: Any) -> Any:
     """det A; the factors that come with it are not differentiable outputs."""
-    return ops.det(a), None, None
+    return ops.det(a), factors_within(call, a, 1), None
 
 
 @lowers("aten::_linalg_slogdet")
 def slogdet(call: CallSite, a: Any) -> Any:
     """(sign, log |det A|); the sign is piecewise constant."""
-    return None, ops.logabsdet(a), None, None
+    return None, ops.logabsdet(a), factors_within(call, a, 2), None
 
 
 @lowers("aten::linalg_inv_ex", "aten::inverse")
@@ -46,7 +78,8 @@ def solve(call: CallSite, a: Any, b: Any, *, left: bool = True, check_errors: bo
     else:
         x = ops.swap_last(ops.solve(ops.swap_last(a), columns if vector else ops.swap_last(columns)))
         x = ops.swap_last(x) if vector else x
-    return ops.reshape(x, call.shape)
+    factors = factors_within(call, a, 1)
+    return ops.reshape(x, call.shape) if factors is None else (ops.reshape(x, call.shape), factors, None, None)
 
 
 def _flags(upper: bool, transpose: bool, unit: bool) -> dict[str, bool]:

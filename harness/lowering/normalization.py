@@ -24,11 +24,11 @@ def _inverse_deviation(x: Any, axes: tuple[int, ...], eps: float) -> Any:
     return ops.rsqrt(ops.var(x, axis=axes) + eps)
 
 
-def _held(*statistics: Any) -> tuple[Any, ...]:
+def _held(call: CallSite, *statistics: Any) -> tuple[Any, ...]:
     """Statistics that PyTorch declares not differentiable: their values are compared, their derivative is that of
-    constants.
+    constants. Inside forward mode it is their own: a tangent is made of them.
     """
-    return tuple(ops.stop_gradient(s) for s in statistics)
+    return statistics if call.tangents else tuple(ops.stop_gradient(s) for s in statistics)
 
 
 @lowers("aten::native_layer_norm")
@@ -38,7 +38,7 @@ def layer_norm(call: CallSite, x: Any, normalized_shape: Any, weight: Any, bias:
     y = _affine(ops.standardize(x, over, eps), weight, bias)
     statistics = call.outputs[1].shape
     mean = ops.reshape(ops.mean(x, axis=over), statistics)
-    return y, *_held(mean, ops.reshape(_inverse_deviation(x, over, eps), statistics))
+    return y, *_held(call, mean, ops.reshape(_inverse_deviation(x, over, eps), statistics))
 
 
 @lowers("aten::_fused_rms_norm")
@@ -62,7 +62,8 @@ def _batch_norm(call: CallSite, x: Any, weight: Any, bias: Any, mean: Any, var: 
         inverse = ops.rsqrt(_per_channel(var, x) + eps)
         return affine((x - _per_channel(mean, x)) * inverse), None, None
     over = (0, *range(2, x.ndim))
-    return affine(ops.standardize(x, over, eps)), *_held(ops.mean(x, axis=over), _inverse_deviation(x, over, eps))
+    y = affine(ops.standardize(x, over, eps))
+    return y, *_held(call, ops.mean(x, axis=over), _inverse_deviation(x, over, eps))
 
 
 @lowers("aten::native_batch_norm")
@@ -160,4 +161,4 @@ def weight_norm(call: CallSite, v: Any, g: Any, dim: int = 0) -> Any:
     """
     others = tuple(i for i in range(v.ndim) if i != dim % v.ndim)
     norms = ops.norm(v, axis=others, keepdims=True)
-    return v * (g / norms), *_held(ops.reshape(norms, call.outputs[1].shape))
+    return v * (g / norms), *_held(call, ops.reshape(norms, call.outputs[1].shape))

@@ -36,7 +36,8 @@ class CallSite:
     against it.
     geometries: (shape, stride, offset) of every tensor argument, for operations that read storage. dtype: name of the
     dtype of the first output, "float32" for example. followed: names of the documented definitions relied on.
-    only_adjoints: the derivative is asked for in reverse mode alone.
+    only_adjoints: the derivative is asked for in reverse mode alone. tangents: the call was made inside forward mode,
+    whose rules compute with what the call gives beside its result.
     """
 
     name: str
@@ -46,6 +47,7 @@ class CallSite:
     geometries: tuple[Any, ...] = ()
     followed: list[str] = field(default_factory=list)
     only_adjoints: bool = False
+    tangents: bool = False
 
     def follows(self, name: str) -> None:
         """Say that the reading of this call relies on a documented definition of harness/conventions.toml."""

@@ -45,7 +45,8 @@ class Recorded:
 
 @dataclass(slots=True)
 class Call:
-    """One ATen call. `args` and `kwargs` hold Ref for tensors; `outputs` are variable numbers (None: not a tensor)."""
+    """One ATen call. `args` and `kwargs` hold Ref for tensors; `outputs` are variable numbers (None: not a tensor).
+    tangents: it was made inside forward mode."""
 
     name: str
     overload: str
@@ -56,6 +57,7 @@ class Call:
     sequence: int
     grad_enabled: bool
     where: str
+    tangents: bool = False
 
     @property
     def qualified(self) -> str:

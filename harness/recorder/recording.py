@@ -264,6 +264,7 @@ class Recorder(TorchDispatchMode):
                 sequence,
                 torch.is_grad_enabled(),
                 line_inside(),
+                torch.autograd.forward_ad._current_level >= 0,
             )
         )
         for past, version in self._aside:  # written through `.data` or a detached alias, which autograd does not see

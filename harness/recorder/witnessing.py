@@ -275,9 +275,8 @@ def _lower(seen: Witnessed, number: int, call: Call) -> None:
     else:
         geometries = tuple(recording.variables[i].geometry for i in call.references())
         dtype = str(first.dtype).removeprefix("torch.")
-        site = CallSite(
-            call.qualified, outputs, dtype, lambda a: _number(seen, a), geometries, only_adjoints=seen.only_adjoints
-        )
+        flags = {"only_adjoints": seen.only_adjoints, "tangents": call.tangents}
+        site = CallSite(call.qualified, outputs, dtype, lambda a: _number(seen, a), geometries, **flags)
 
         def argument(a: Any) -> Any:
             if not isinstance(a, Ref):
