@@ -107,7 +107,7 @@ def compare_reverse(subject: Subject, rows: Rows) -> Found:
     found.culprit = found.culprit or forms or changed
     whole = _globally(subject, rows, found, recording, seen, wrt, c, gradients, local)
     tell_decided(rows.rows[before:], whole)
-    if found.culprit is not None and found.culprit.kind == END_TO_END and any(call.tangents for call in recording.calls):
+    if found.culprit is not None and found.culprit.kind == END_TO_END:
         held = partial(_globally, subject, Rows(""), Found(), wrt=wrt, c=c, gradients=gradients, local=[])
         found.culprit = held_in_tangents(recording, seen, wrt, held, found.culprit, rows.rows[before:]) or found.culprit
     if not any(v in seen.tracers for v in recording.outputs):
