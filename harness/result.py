@@ -24,7 +24,8 @@ AS_WRITTEN = "held constant, as written"
 WROTE = "written in place:"
 ATEN, CUSTOM, HOOK, CUT = "ATen rule", "custom Function", "hook", "cut graph"
 NESTED, TANGENTS, OPERATOR = "nested forward mode", "forward mode within", "custom operator"
-OVERWRITTEN, MASKED, RANDOM = "overwritten", "0 · inf", "random backward"
+OVERWRITTEN, EDITED = "overwritten", "changed out of sight"
+MASKED, RANDOM = "0 · inf", "random backward"
 NONDETERMINISM, COMPILER, CHECKPOINT, END_TO_END = "nondeterminism", "compiler", "checkpoint", "end to end"
 # What is at fault, in words. A custom Function needs none: its own line says where it was called.
 KINDS = {
@@ -40,6 +41,7 @@ KINDS = {
     OVERWRITTEN: "numbers that the backward pass needs were changed where autograd could not see it, at this line or "
     "after it: a write through .data or into shared memory, or hooks on saved tensors that lose digits. Write without "
     ".data, or into a clone",
+    EDITED: "autograd knows operators alone. Change this value by operations of torch, or change a detached copy",
     MASKED: "no rule is wrong alone: an adjoint of 0 that stands for `not chosen` meets an infinite slope",
     HOOK: "this hook changed a gradient on its way. If that is meant, check without the hook",
     CUT: "here the graph is cut: the result depends on that tensor, and no gradient passes. Remove the cut, or, if it "
@@ -148,8 +150,8 @@ class CheckResult:
             if isinstance(row["known"], str) and row["known"]:
                 whose = "" if row["known"].startswith("yours: ") else " of PyTorch"
                 lines.append(f"  a known issue{whose}: {row['known']}")
-            hooked = self.culprit is not None and self.culprit.kind == HOOK  # a hook may act after all of them
-            if self.verdict == "mismatch" and not hooked and len(ends := f[f["program"] == "whole"]):
+            beyond = self.culprit is not None and self.culprit.kind in (HOOK, EDITED)  # past what these gradients show
+            if self.verdict == "mismatch" and not beyond and len(ends := f[f["program"] == "whole"]):
                 if ends["verdict"].isin(("agree", "convention")).all():
                     lines.append(
                         "  the end-to-end gradients agree: the error does not reach them at these inputs, or is less "

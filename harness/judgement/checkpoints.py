@@ -11,9 +11,9 @@ import torch
 
 from ..errors import NothingReturned, TheirsRaised, UsageError
 from ..recorder.checkpointed import second_run
+from ..recorder.functions import CHECKPOINT
 from ..recorder.nested import tensors_in
 from ..recorder.nodes import Node
-from ..recorder.witnessing import CHECKPOINT
 from ..result import END_TO_END, Culprit
 from .rows import Rows
 from .subject import Subject

@@ -16,13 +16,14 @@ from ...reference_engine.evaluate import Plan
 from ...reference_engine.reverse import reverse
 from ..errors import TheirsRaised
 from ..recorder.draws import replaying
+from ..recorder.functions import CHECKPOINT
 from ..recorder.hooks import HookNote, noted_after_accumulation
 from ..recorder.nested import tensors_in
 from ..recorder.nodes import Node, nodes_of, run_backward
 from ..recorder.preserving import random_state, random_state_of_backward, random_states, set_random_states, untouched
 from ..recorder.recorded_run import Recording
 from ..recorder.recording import to_numpy
-from ..recorder.witnessing import CHECKPOINT, Witnessed, witness
+from ..recorder.witnessing import Witnessed, witness
 from ..result import ATEN, END_TO_END, MASKED, NOTHING_DEPENDS, Culprit
 from .at_nan import is_nan_everywhere
 from .by_limits import HALF, hold_against_limits, tell_decided
@@ -239,7 +240,6 @@ def _written_unseen(
     seen: Witnessed, question: Question, used: list[int], outputs: list[int], ask: Callable[[Any], Question]
 ) -> bool:
     """Whether a derivative depends on which way writes under no_grad are read: adjoints pass them by, tangents do not.
-
     ask: gives the question for another reading of the run.
     """
     if not seen.passed:
@@ -272,7 +272,6 @@ def compare_forward_modes(subject: Subject, rows: Rows, mode: str) -> Found:
         return found
 
     last: list[tuple[torch.Tensor, ...]] = []  # the outputs of the latest run: what it drew at random shows in them
-
     begin = random_states()
 
     def flat(*tensors: torch.Tensor, run: Callable[..., Any] = with_parameters) -> tuple[torch.Tensor, ...]:
@@ -322,7 +321,8 @@ def compare_forward_modes(subject: Subject, rows: Rows, mode: str) -> Found:
 
     try:
         question = ask(program)
-        if "F" in mode and _written_unseen(seen, question, arguments, results, ask):
+        nested = seen.beside and order > 1  # whether a tangent of a tangent passes by it depends on how it is written
+        if "F" in mode and (nested or _written_unseen(seen, question, arguments, results, ask)):
             text = NO_ONE_MEANING.format(mode)
             found.unsupported[f"mode {mode} through a write under no_grad"] = text
             rows.add(**common, verdict="unsupported", message=text)

@@ -45,7 +45,8 @@ def culprit_of(v: LocalVerdict, node: Node | None, recording: Recording) -> Culp
     operation = v.operation
     written = overwritten(node, recording) if node is not None and not custom else ""
     if written:
-        operation, where, kind = f"a write through .data into what {v.operation} needs", written, OVERWRITTEN
+        how = "past all calls" if recording.edits else "through .data"
+        operation, where, kind = f"a write {how} into what {v.operation} needs", written, OVERWRITTEN
     elif node is not None and not custom and not recording.drawn and (name := saved_changed(node, recording)):
         operation, kind = f"a change, after the call, of {name!r} that {v.operation} saved", OVERWRITTEN
     file, line = place(where)

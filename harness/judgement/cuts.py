@@ -18,6 +18,7 @@ from torch.overrides import TorchFunctionMode
 from ...reference_engine.errors import EngineError
 from ...reference_engine.reverse import reverse
 from ..lowering import is_constant
+from ..recorder.functions import in_custom_functions
 from ..recorder.nested import tensors_in
 from ..recorder.nodes import Node
 from ..recorder.out_of_sight import reaches
@@ -25,7 +26,7 @@ from ..recorder.preserving import random_state, untouched
 from ..recorder.recorded_run import Call, Recording
 from ..recorder.recording import to_numpy
 from ..recorder.source_lines import line_of_call, run_code
-from ..recorder.witnessing import in_custom_functions, witness
+from ..recorder.witnessing import witness
 from ..result import AS_WRITTEN, CUT, NOTHING_DEPENDS, Culprit
 from .culprits import backward_of, place
 from .plans import started

@@ -56,10 +56,10 @@ def judge_node(seen: Witnessed, node: Node, seed: int = 0) -> Iterator[LocalVerd
         return
     blocked = [seen.unsupported[c] for c in node.calls if c in seen.unsupported]
     blocked += [seen.left[v] for _, v in node.outputs if v in seen.left]
+    blocked += [seen.left[v] for c in node.calls for v in recording.calls[c].outputs if v in seen.left]
     if blocked:
-        yield LocalVerdict(
-            operation, node.called, "derivative", 0, Judgement("unsupported", note="; ".join(blocked)), node.name
-        )
+        why = Judgement("unsupported", note="; ".join(dict.fromkeys(blocked)))
+        yield LocalVerdict(operation, node.called, "derivative", 0, why, node.name)
         return
     if not node.outputs or any(v < 0 for _, v in node.inputs) or not (numbers or (node.calls and node.is_custom)):
         return  # a node that PyTorch made between recorded values (a regenerated view); the global judge covers it

@@ -18,7 +18,8 @@ from ...reference_engine.program import Program, Variable
 from ...reference_engine.registry import ELEMENTWISE, PRIMITIVES
 from ...reference_engine.reverse import Step
 from ...reference_engine.rounding import Rounding
-from ..recorder.witnessing import Witnessed, in_custom_functions
+from ..recorder.functions import in_custom_functions
+from ..recorder.witnessing import Witnessed
 
 AUTOCAST = "autocast"  # float32 inputs and parameters, the callable run under CPU autocast to bfloat16
 # What floating inputs and parameters are converted to.

@@ -12,7 +12,7 @@ from ..errors import CannotRecord, NothingReturned, TheirsRaised
 from ..recorder.checkpointed import held_inside
 from ..recorder.preserving import random_state, untouched
 from ..recorder.recorded_run import Recording
-from ..recorder.recording import capture
+from ..recorder.recording import captured
 from ..recorder.witnessing import Witnessed, witness
 from .looking_again import given_copies
 
@@ -22,7 +22,8 @@ class Subject:
     """A function of leaves: `call(*inputs)`; `parameters` are leaves it closes over. names: one per input, then one per
     parameter. thorough: the callable is a user's, so that cut graphs and runs that differ are looked for. asked: per
     leaf, whether the user has it require a gradient. written: set once the callable is known to write into an input.
-    arriving: of the outputs, the cotangents that they are to get; random ones where it gives None.
+    arriving: of the outputs, the cotangents that they are to get; random ones where it gives None. watchful: the run is
+    recorded so that writes are seen which no call shows.
     """
 
     call: Callable[..., Any]
@@ -35,6 +36,7 @@ class Subject:
     asked: Sequence[bool] = ()
     written: str | None = None
     arriving: Callable[[Sequence[torch.Tensor]], list[torch.Tensor | None] | None] = lambda outputs: None
+    watchful: bool = False
 
     @property
     def leaves(self) -> list[torch.Tensor]:
@@ -54,7 +56,7 @@ def record(subject: Subject, mode: str = "R") -> tuple[Recording, Witnessed, lis
     before = [x.detach().clone() for x in subject.inputs] if subject.thorough else []
     with random_state(), untouched(subject.module) as written:
         try:
-            recording = capture(subject.call, *subject.inputs)
+            recording = captured(subject.call, subject.inputs, {}, subject.watchful)
         except CannotRecord:
             raise
         except Exception as error:

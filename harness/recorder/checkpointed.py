@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 
+from .functions import CHECKPOINT, behind, in_custom_functions
 from .preserving import random_state, untouched
 from .recorded_run import Recording
 from .recording import capture
-from .witnessing import CHECKPOINT, behind, in_custom_functions
 
 
 def second_run(context: Any) -> tuple[Callable[..., Any], list[torch.Tensor], list[int]]:

@@ -11,12 +11,12 @@ import numpy as np
 import torch
 
 from .applied import places_of, saves_plainly
+from .functions import behind, in_custom_functions
 from .hooks import HookNote, Shown, noted_hooks, shown
 from .preserving import as_left
 from .recorded_run import Recording
 from .recording import to_numpy
 from .registered import operator_name
-from .witnessing import behind, in_custom_functions
 from .writes import Watch, Write, put_back, saved_by
 
 VIEW_NODES = ("CopySlices", "AsStridedBackward")
@@ -73,7 +73,7 @@ def nodes_of(recording: Recording) -> list[Node]:
                 continue
             key = (id(before.variable), 0) if _is_accumulator(before) else (before, number)
             if key in edges:
-                inputs.append((i, edges[key]))
+                inputs.append((i, _as_met(recording, edges[key], node)))
             else:
                 inputs.append((i, -1))
             waiting.append(before)
@@ -105,6 +105,17 @@ def _as_handed(recording: Recording) -> dict[Any, int]:
             variable = references[0]
         edges[key] = variable
     return edges
+
+
+def _as_met(recording: Recording, variable: int, node: Any) -> int:
+    """What a tensor held when a node's call met it, before later writes that autograd did not see."""
+    held = [variable]
+    while (maker := recording.variables[held[-1]].maker) is not None and recording.calls[maker].name == "data::write":
+        held += recording.calls[maker].references()[:1]
+    if len(held) > 1:
+        own = (call.references() for call in recording.calls if call.sequence == node._sequence_nr())
+        return next((v for met in own for v in held if v in met), variable)
+    return variable
 
 
 def _is_accumulator(node: Any) -> bool:

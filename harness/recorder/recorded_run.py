@@ -92,6 +92,8 @@ class Recording:
     applied: Lines = field(default_factory=dict)
     held: set[int] = field(default_factory=set)
     inside: list[Call] = field(default_factory=list)  # operators that are in `calls` by what their kernels called
+    edits: list[tuple[int, int]] = field(default_factory=list)  # variable before and after a write that no call shows
+    moved: bool = False  # whether an output has other numbers than those recorded
     unseen: dict[int, Any] = field(default_factory=dict)  # variables without a maker -> the autograd node they have
     autocast: str | None = None  # the dtype that autocast had, where a part of the run was under it
     written: Written = field(default_factory=list)

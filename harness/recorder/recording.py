@@ -52,13 +52,15 @@ class Recorder(TorchDispatchMode):
 
     supports_higher_order_operators = True  # so that they arrive here, and are refused by name
 
-    def __init__(self) -> None:
+    def __init__(self, watchful: bool = False) -> None:
         super().__init__()
+        self.watchful = watchful
         self.recording = Recording()
         self._known: dict[int, _Known] = {}
         self._members: dict[int, set[int]] = {}
         self._versions: dict[int, int] = {}
         self._flat: dict[int, int] = {}
+        self._writer: dict[int, torch.dtype] = {}  # of what was last written into, by storage
 
     def variable(self, t: torch.Tensor, maker: int | None = None, value: Any = None) -> int:
         """A new variable holding the present value of `t` (`value`, where it is known already)."""
@@ -95,14 +97,38 @@ class Recorder(TorchDispatchMode):
             index = self._pseudo("data::write", (Ref(known.variable),), t, _ALWAYS, False)
             self._known[id(t)] = _Known(t, index, self._versions.get(storage, 0), storage)
             self._members.setdefault(storage, set()).add(id(t))
+        elif known.version != self._versions.get(storage, 0) and self._is_unseen(t, known):
+            index = self._beside(t, known, self._writer[storage] != t.dtype)
         elif known.version != self._versions.get(storage, 0):
             index = self._pseudo("storage::read", (Ref(self._flat[storage]), geometry_of(t), *flags_of(t)), t, _ALWAYS)
             self._known[id(t)] = _Known(t, index, self._versions[storage], storage)
+        elif self.watchful and self._is_other(known):
+            index = self._beside(t, known, True)
         else:
             index = known.variable
         if t.requires_grad:
             node = t.grad_fn
             self.recording.edges[(id(t), 0) if node is None else (node, t.output_nr)] = index
+        return index
+
+    def _is_unseen(self, t: torch.Tensor, known: _Known) -> bool:
+        """Whether autograd takes `t` to be what it was before a write into its storage, with gradients switched on."""
+        maker, flat = (self.recording.variables[i].maker for i in (known.variable, self._flat[known.storage]))
+        if not t.requires_grad or flat is None or not self.recording.calls[flat].grad_enabled:
+            return False
+        if t.grad_fn is None or self.recording.edges.get((t.grad_fn, t.output_nr)) == known.variable:
+            return True
+        return maker is not None and bool(t.grad_fn._sequence_nr() == self.recording.calls[maker].sequence)
+
+    def _beside(self, t: torch.Tensor, known: _Known, edited: bool) -> int:
+        """A tensor that something wrote into which autograd does not see: it has other numbers, and its old history.
+
+        edited: no tensor with numbers of its kind was written into, either.
+        """
+        index = self._pseudo("data::write", (Ref(known.variable),), t, _ALWAYS, False)
+        if edited:
+            self.recording.edits.append((known.variable, index))
+        self._known[id(t)] = _Known(t, index, self._versions.get(known.storage, 0), known.storage)
         return index
 
     def _is_detached(self, known: _Known) -> bool:
@@ -198,7 +224,7 @@ class Recorder(TorchDispatchMode):
                 if place not in untouched:
                     untouched[place] = are_apart(place, geometry)
                 known.version = version if untouched[place] else known.version
-        self._versions[storage] = version
+        self._versions[storage], self._writer[storage] = version, t.dtype
         self._known[id(t)] = _Known(t, index, version, storage)
         self._members.setdefault(storage, set()).add(id(t))
         for i in twins:
@@ -296,6 +322,10 @@ class Recorder(TorchDispatchMode):
         made = [r for r in results if isinstance(r, torch.Tensor) and id(r) in self._known]
         return [*given, *[r for r in made if r.requires_grad or not follows]]
 
+    def is_other(self, t: torch.Tensor) -> bool:
+        """Whether a tensor that was read has other numbers than it was known by."""
+        return self._is_other(self._known[id(t)])
+
     def _is_other(self, known: _Known) -> bool:
         """Whether a tensor has other numbers than the variable that it was last known by."""
         if known.storage != storage_of(known.tensor) or known.version != self._versions.get(known.storage, 0):
@@ -309,13 +339,21 @@ def _is_floating(r: Any) -> bool:
 
 
 def capture(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Recording:
+    """The recording of `fn(*args, **kwargs)`; see `captured`."""
+    return captured(fn, args, kwargs)
+
+
+def captured(fn: Callable[..., Any], args: Any, kwargs: Any, watchful: bool = False) -> Recording:
     """Run `fn(*args, **kwargs)` and record it.
 
     Tensors in `args` and `kwargs` become the inputs, in order; the tensors that `fn` returns (nested in tuples, lists
     or dictionaries) the outputs. The run is PyTorch's own: same values, same autograd graph. Errors that `fn` raises
     pass through unchanged.
+
+    watchful: each tensor that is read is held against what it was known by, so that writes are seen which no call
+    shows; it costs as much as the recording. Else only outputs are, whether they are.
     """
-    recorder = Recorder()
+    recorder = Recorder(watchful)
     recording = recorder.recording
     given = tensors_in((args, kwargs))
     recording.inputs = [recorder.read(t) for t in given]
@@ -323,5 +361,6 @@ def capture(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Recording:
         recording.result = run_code(fn, *args, **kwargs)
     recording.torch_outputs = tensors_in(recording.result)
     recording.outputs = [recorder.read(t) for t in recording.torch_outputs]
+    recording.moved = any(recorder.is_other(t) for t in recording.torch_outputs)
     recorder.note_edges()
     return recording

@@ -21,10 +21,9 @@ from ...reference_engine.tracing import Builder, Tracer
 from ..errors import UnsupportedOperation
 from ..lowering import CallSite, NotCovered, find, is_constant
 from ..lowering.complex_numbers import Pair, find_complex
-from .out_of_sight import out_of_sight
+from .functions import CHECKPOINT, in_custom_functions, left_torch
 from .recorded_run import Call, Recording, Ref
 
-CHECKPOINT = "CheckpointFunctionBackward"  # the node of a reentrant checkpoint, whose forward is the callable itself
 # Operations that move a Python number they are given into their result (or divide by it in its precision): the kernel
 # first converts it to the dtype of the result. Others compute with it in the precision they compute in.
 MOVED = frozenset(
@@ -44,9 +43,10 @@ class Witnessed:
     outputs are opaque inputs.
     values: the recorded number of every traced variable that is the output of a call, so that a reading can start from
     PyTorch's own values. followed: per call, the names of documented definitions its reading relies on.
-    cut: calls under no_grad whose results are held fixed. passed: writes under no_grad, which adjoints pass by. left:
-    variables that a custom Function made of its inputs outside torch -> why they have no reading; they are opaque
-    inputs too. kept: the dtypes of the run, for the judge. only_adjoints: derivatives are asked for in reverse mode
+    cut: calls under no_grad whose results are held fixed. passed: writes under no_grad, which adjoints pass by. beside:
+    whether there are writes that autograd does not see, which adjoints and tangents pass by. left: variables that a
+    custom Function made of its inputs outside torch -> why they have no reading; they are opaque inputs too. kept: the
+    dtypes of the run, for the judge. only_adjoints: derivatives are asked for in reverse mode
     alone.
     """
 
@@ -60,6 +60,7 @@ class Witnessed:
     followed: dict[int, tuple[str, ...]] = field(default_factory=dict)
     cut: list[int] = field(default_factory=list)
     passed: list[int] = field(default_factory=list)
+    beside: bool = False
     left: dict[int, str] = field(default_factory=dict)
     kept: Any = None
     only_adjoints: bool = False
@@ -112,27 +113,8 @@ def witness(
     """
     how = cut_no_grad, follow_detached, only_adjoints
     seen = _read(recording, wrt, {}, *how)
-    left = _left_torch(seen)
+    left = left_torch(recording, seen.tracers, seen.spans)
     return _read(recording, wrt, left, *how) if left else seen
-
-
-def _left_torch(seen: Witnessed) -> dict[int, str]:
-    """Outputs of custom Functions that no recorded call connects with the differentiated inputs of the Function. What
-    the lowering of a call declares constant is connected; a reentrant checkpoint sends what its own second run has, and
-    so nothing to what is not.
-    """
-    edges = seen.recording.edges
-    left = {}
-    for (node, _), variable in edges.items():
-        if isinstance(node, int) or not _is_custom(node) or variable in seen.tracers or node.name() == CHECKPOINT:
-            continue
-        if seen.recording.variables[variable].maker in seen.spans:
-            continue
-        keys = [(id(b.variable), 0) if hasattr(b, "variable") else (b, k) for b, k in node.next_functions if b]
-        if seen.recording.variables[variable].is_float and any(edges.get(key) in seen.tracers for key in keys):
-            name = getattr(type(node), "_forward_cls", type(node)).__name__
-            left[variable] = f"{name}: its forward is not made of torch operations on its inputs"
-    return left | out_of_sight(seen.recording, seen.tracers)
 
 
 def _read(
@@ -152,12 +134,15 @@ def _read(
     checkpointed = in_custom_functions(recording, CHECKPOINT)  # what is detached in there is meant to be
     for number, call in enumerate(recording.calls):
         references = call.references()
-        if not any(i in seen.tracers for i in references):
+        if not any(i in seen.tracers for i in references) or left.keys() & set(call.outputs):
             continue
         followed = follow_detached or (number in custom and number not in checkpointed)
         if is_constant(call.name) and not (followed and call.name == "aten::detach"):
             continue
         if not any(o is not None and recording.variables[o].is_float for o in call.outputs):
+            continue
+        if call.name == "data::write" and number not in inside and not follow_detached:
+            seen.beside = _replace_unseen(seen, number, call) or seen.beside
             continue
         if cut_no_grad and not call.grad_enabled and number not in custom:
             (seen.passed if _replace_unseen(seen, number, call) else seen.cut).append(number)
@@ -210,36 +195,6 @@ def _replace_unseen(seen: Witnessed, number: int, call: Call) -> bool:
     seen.values[tracer.variable] = after
     seen.spans[number] = (start, len(seen.builder.equations))
     return True
-
-
-def in_custom_functions(recording: Recording, name: str = "") -> set[int]:
-    """Calls that ran inside the forward of a custom Function; name: of one whose node has that name alone.
-
-    Its node is created before its forward runs, so they are what its outputs are made of, back to calls with a smaller
-    sequence number.
-    """
-    inside: set[int] = set()
-    for (node, _), variable in recording.edges.items():
-        if not isinstance(node, int) and _is_custom(node) and name in ("", node.name()):
-            inside |= behind(recording, [variable], set(), node._sequence_nr())
-    return {i for i in inside if not recording.calls[i].grad_enabled}
-
-
-def behind(recording: Recording, outputs: list[int], stops: set[int], sequence: int) -> set[int]:
-    """The calls that compute `outputs`, followed back until a variable in `stops` or a call older than `sequence`."""
-    found: set[int] = set()
-    waiting = [v for v in outputs if v not in stops]
-    while waiting:
-        number = recording.variables[waiting.pop()].maker
-        if number is None or number in found or recording.calls[number].sequence < sequence:
-            continue
-        found.add(number)
-        waiting += [v for v in recording.calls[number].references() if v not in stops]
-    return found
-
-
-def _is_custom(node: Any) -> bool:
-    return isinstance(node, torch.autograd.function.BackwardCFunction)
 
 
 def functional_overload(func: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -27,6 +28,7 @@ from ..judgement.comparing import (
     record,
 )
 from ..judgement.conventions import follow, within
+from ..judgement.edited import with_edits
 from ..judgement.judging import REAL_PART, Judgement, Question, judge, worst
 from ..judgement.modes import DIRECTIONS, direction, per_output, reference
 from ..judgement.one_sided import hold_against_one_sided
@@ -99,12 +101,12 @@ def compare_with(runner: str, subject: Subject, rows: Rows, mode: str) -> Found:
     """
     begin, start = random_states(), len(rows.rows)
     with watched_checkpoints(keep=False) as told:
-        found = _compare(runner, subject, rows, mode)
+        found = with_edits(functools.partial(_compare, runner, mode), subject, rows, mode)
     if told and any(r["verdict"] == "mismatch" for r in rows.rows[start:]):
         again = Rows("again")
         set_random_states(begin)
         with watched_checkpoints(keep=True):
-            kept_state = _compare(runner, subject, again, mode)
+            kept_state = _compare(runner, mode, subject, again)
         wrong = {_which(r) for r in again.rows if r["verdict"] == "mismatch"}
         for r in rows.rows[start:]:
             if r["verdict"] == "mismatch" and _which(r) not in wrong:
@@ -123,7 +125,7 @@ def _which(row: dict[str, Any]) -> tuple[Any, ...]:
     return tuple(row.get(name) for name in ("program", "quantity", "wrt"))
 
 
-def _compare(runner: str, subject: Subject, rows: Rows, mode: str) -> Found:
+def _compare(runner: str, mode: str, subject: Subject, rows: Rows) -> Found:
     """One runner, one mode, as it is."""
     if runner == "autograd":
         return compare_reverse(subject, rows) if mode == "R" else compare_forward_modes(subject, rows, mode)

@@ -1,0 +1,70 @@
+"""Custom autograd Functions in a recorded run: the calls of their forwards, and what these made outside torch."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+import torch
+
+from .out_of_sight import out_of_sight
+from .recorded_run import Recording
+
+CHECKPOINT = "CheckpointFunctionBackward"  # the node of a reentrant checkpoint, whose forward is the callable itself
+NOT_TORCH = "{0}: its forward is not made of torch operations on its inputs"
+
+
+def left_torch(recording: Recording, traced: Collection[int], lowered: Collection[int]) -> dict[int, str]:
+    """Variables without a reading, and why: outputs of custom Functions that no recorded call connects with the
+    differentiated inputs of the Function, what a Function wrote into past all calls, and what was made out of sight.
+
+    What the lowering of a call declares constant is connected; a reentrant checkpoint sends what its own second run
+    has, and so nothing to what is not. traced: variables that depend on what is differentiated; lowered: calls that
+    have a reading.
+    """
+    edges = recording.edges
+    left = {}
+    for (node, _), variable in edges.items():
+        if isinstance(node, int) or not _is_custom(node) or node.name() == CHECKPOINT:
+            continue
+        name = getattr(type(node), "_forward_cls", type(node)).__name__
+        if recording.edits:
+            own = behind(recording, [variable], set(), node._sequence_nr())
+            edited = [after for before, after in recording.edits if before in traced]
+            left |= {v: NOT_TORCH.format(name) for v in edited if recording.variables[v].maker in own}
+        if variable in traced or recording.variables[variable].maker in lowered:
+            continue
+        keys = [(id(b.variable), 0) if hasattr(b, "variable") else (b, k) for b, k in node.next_functions if b]
+        if recording.variables[variable].is_float and any(edges.get(key) in traced for key in keys):
+            left[variable] = NOT_TORCH.format(name)
+    return left | out_of_sight(recording, traced)
+
+
+def in_custom_functions(recording: Recording, name: str = "") -> set[int]:
+    """Calls that ran inside the forward of a custom Function; name: of one whose node has that name alone.
+
+    Its node is created before its forward runs, so they are what its outputs are made of, back to calls with a smaller
+    sequence number.
+    """
+    inside: set[int] = set()
+    for (node, _), variable in recording.edges.items():
+        if not isinstance(node, int) and _is_custom(node) and name in ("", node.name()):
+            inside |= behind(recording, [variable], set(), node._sequence_nr())
+    return {i for i in inside if not recording.calls[i].grad_enabled}
+
+
+def behind(recording: Recording, outputs: list[int], stops: set[int], sequence: int) -> set[int]:
+    """The calls that compute `outputs`, followed back until a variable in `stops` or a call older than `sequence`."""
+    found: set[int] = set()
+    waiting = [v for v in outputs if v not in stops]
+    while waiting:
+        number = recording.variables[waiting.pop()].maker
+        if number is None or number in found or recording.calls[number].sequence < sequence:
+            continue
+        found.add(number)
+        waiting += [v for v in recording.calls[number].references() if v not in stops]
+    return found
+
+
+def _is_custom(node: Any) -> bool:
+    return isinstance(node, torch.autograd.function.BackwardCFunction)
