@@ -205,9 +205,12 @@ def check_target(
     if out is not None:
         from ..reports import write_report
         from .campaigns.campaign import environment
+        from .evidence.findings import named, of_check
 
+        wrong = of_check(result, f"gradwitness check {target}")
+        findings = [] if wrong is None else named([wrong], [str(wrong["op"])])
         used = {"seed": int(result.frame["seed"].iloc[0]), "command": f"gradwitness check {target}"}
-        print(write_report(result.frame, out, metadata={**environment(), **used}))
+        print(write_report(result.frame, out, metadata={**environment(), **used}, findings=findings))
     return 0 if result.ok else 1
 
 

@@ -130,7 +130,8 @@ def _finding_rows(findings: Sequence[Mapping[str, Any]]) -> Iterable[Sequence[st
         of = f"{fmt.noun(len(group), 'record')} of {', '.join(names)}"
         heading = f"**{escape(culprit)}**" + (f" ({escape(of, 400)})" if len(group) > 1 else "")
         for number, finding in enumerate(group):
-            yield ("″" if number else heading, *_finding_row(finding))
+            at = f" at {escape(finding['line'], 400)}" if finding["line"] else ""
+            yield (f"{'″' if number else heading}{at}", *_finding_row(finding))
 
 
 def _finding_row(finding: Mapping[str, Any]) -> Sequence[str]:

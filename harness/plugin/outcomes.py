@@ -22,7 +22,7 @@ class Noted:
     """What one test compared. checks: calls of gradient_check, under hypothesis one or more for each example. z:
     greatest over all rows, None where no row has one. culprit: of the worst check. rows: of all checks; under
     hypothesis, which tries a hundred examples, of one of them: the last with the worst verdict, which is the smallest
-    that hypothesis came to, or the one with the greatest z where all is well.
+    that hypothesis came to, or the one with the greatest z where all is well. findings: what is wrong in these rows.
     """
 
     nodeid: str
@@ -37,6 +37,7 @@ class Noted:
     unsupported: set[str] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
     rows: list[dict[str, Any]] = field(default_factory=list)
+    findings: list[dict[str, Any]] = field(default_factory=list)
 
     def add(self, result: CheckResult) -> None:
         """One more check."""
@@ -51,8 +52,9 @@ class Noted:
             self.culprit = "" if c is None else f"{c}, called at {c.called}" if c.called else str(c)
         if self.keeps_rows and not self.made_by_hypothesis:
             self.rows += self._rows(result, "" if self.checks == 1 else f" #{self.checks}")
+            self.findings += self._findings(result)
         elif self.keeps_rows and (is_worse or not self.rows or (is_equal and (not result.ok or _above(z, self.z)))):
-            self.rows = self._rows(result, "")
+            self.rows, self.findings = self._rows(result, ""), self._findings(result)
         if _above(z, self.z):
             self.z = z
         self.verdict = min(self.verdict, result.verdict, key=RANK.__getitem__)
@@ -64,6 +66,12 @@ class Noted:
         frame = result.frame
         cells = frame.astype(object).where(frame.notna(), None)
         return [{**row, "case": self.nodeid + which} for row in cells.to_dict("records")]
+
+    def _findings(self, result: CheckResult) -> list[dict[str, Any]]:
+        from ..evidence.findings import of_check
+
+        found = of_check(result, self.nodeid)
+        return [] if found is None else [found]
 
     def added_to(self, properties: Iterable[tuple[str, object]]) -> list[tuple[str, object]]:
         """The properties of a test with ours in them, once."""
@@ -109,11 +117,14 @@ def write(received: Mapping[str, Mapping[str, Any]], out: Path, arguments: Itera
     """Write the report of a session, whole or not at all. Returns what is said of it, and whether it failed."""
     from ...reports import ReportError, frame_from_rows, write_report
     from ..campaigns.campaign import environment
+    from ..evidence.findings import named
 
     rows = [row for _, noted in sorted(received.items()) for row in noted["rows"]]
+    found = [(f, nodeid.rpartition("::")[2]) for nodeid, noted in sorted(received.items()) for f in noted["findings"]]
+    findings = named(*zip(*found, strict=True)) if found else []
     metadata = {**environment(), "command": shlex.join(["pytest", *map(str, arguments)]), "programs": len(received)}
     try:
-        folder = write_report(frame_from_rows(rows), out, metadata=metadata)
+        folder = write_report(frame_from_rows(rows), out, metadata=metadata, findings=findings)
     except ReportError as error:
         return f"no report was written: {error}", True
     return f"the report is {folder / 'report.html'}", False

@@ -294,6 +294,19 @@ def test_the_report_holds_the_rows_of_every_test_and_one_example_of_hypothesis(a
     assert "test_it.py::test_twice #2" in {*frame["case"]}
 
 
+def test_the_report_lists_what_is_wrong_by_test_and_with_the_line_of_the_call(alone, project):
+    found = {f["id"]: f for f in json.loads((project / "alone" / "summary.json").read_text())["findings"]}
+    assert {name: f["fails"] for name, f in found.items()} == {
+        **dict.fromkeys(("test-wrong", "test-raising", "test-some-example-is-wrong", "wrong"), True),
+        "test-known": False,
+    }
+    line = found["test-wrong"]["line"]
+    assert re.fullmatch(r"\S+targets.py:\d+, called at \S+test_it.py:\d+", line)
+    assert line in (project / "alone" / "report.html").read_text()
+    assert f"at {line}".replace("_", r"\_") in (project / "alone" / "report.md").read_text()
+    assert "called at" not in found["wrong"]["line"]  # that Function is called by no line of a test
+
+
 def test_the_properties_in_the_xml_are_those_of_the_summary(alone, project):
     found = properties(project / "alone.xml")
     told = {name.rpartition("::")[2]: line for name, line in section(alone.stdout).items()}
