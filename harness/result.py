@@ -20,6 +20,11 @@ ALL_NAN = (
     "at other inputs"
 )
 
+FLAT = (
+    "as it ran, the forward of this Function has the derivative 0 there (it rounds, decides, or does not use what it "
+    "got), and its backward is held against that. If another derivative is meant (straight through, implicit), list it "
+    "as a known issue of yours"
+)
 AS_WRITTEN = "held constant, as written"
 WROTE = "written in place:"
 ATEN, CUSTOM, HOOK, CUT = "ATen rule", "custom Function", "hook", "cut graph"
@@ -165,6 +170,8 @@ class CheckResult:
             lines.append(f"  culprit: {self.culprit}")
             if self.culprit.called:
                 lines.append(f"  called at {self.culprit.called}")
+            if self.culprit.kind == CUSTOM and self.culprit.reference_value == 0.0 != self.culprit.torch_value:
+                lines.append(f"  {FLAT}")
             if KINDS[self.culprit.kind]:
                 lines.append(f"  {self.culprit.kind}: {KINDS[self.culprit.kind]}")
         if self.unsupported:

@@ -11,7 +11,13 @@ from .out_of_sight import out_of_sight
 from .recorded_run import Recording
 
 CHECKPOINT = "CheckpointFunctionBackward"  # the node of a reentrant checkpoint, whose forward is the callable itself
-NOT_TORCH = "{0}: its forward is not made of torch operations on its inputs"
+NOT_TORCH = "{0}: its forward is not made of torch operations on its inputs" + (
+    TEACH := ". Make it an operator of torch.library, and say with register_lowering what it computes"
+)
+DECIDED = (
+    "{0}: its forward, as it ran, depends on its inputs by decisions alone ({1}), as a step or a bisection does. "
+    f"The derivative of that run is 0, and a backward that means another one cannot be held against it{TEACH}"
+)
 
 
 def left_torch(recording: Recording, traced: Collection[int], lowered: Collection[int]) -> dict[int, str]:
@@ -36,8 +42,16 @@ def left_torch(recording: Recording, traced: Collection[int], lowered: Collectio
             continue
         keys = [(id(b.variable), 0) if hasattr(b, "variable") else (b, k) for b, k in node.next_functions if b]
         if recording.variables[variable].is_float and any(edges.get(key) in traced for key in keys):
-            left[variable] = NOT_TORCH.format(name)
+            left[variable] = _reason(recording, variable, node, traced, name)
     return left | out_of_sight(recording, traced)
+
+
+def _reason(recording: Recording, variable: int, node: Any, traced: Collection[int], name: str) -> str:
+    """Why an output of a custom Function has no reading: decisions are named, as results that are not floating are."""
+    own = [recording.calls[i] for i in sorted(behind(recording, [variable], set(), node._sequence_nr()))]
+    decides = [c for c in own if any(o is not None and not recording.variables[o].is_float for o in c.outputs)]
+    named = dict.fromkeys(c.qualified for c in decides if any(v in traced for v in c.references()))
+    return DECIDED.format(name, ", ".join(named)) if named else NOT_TORCH.format(name)
 
 
 def in_custom_functions(recording: Recording, name: str = "") -> set[int]:
