@@ -38,12 +38,17 @@ from .recorder.reachable import as_module, name_of
 from .result import ALL_NAN, END_TO_END, NOTHING_DEPENDS, CheckResult, Culprit
 from .runners import compare_with
 from .runners.arrangements import Arrangement, arrangements, in_place_variant
-from .runners.expressible import PER_SAMPLE, NotExpressible, refuses
+from .runners.compiling import as_written
+from .runners.expressible import COMPILED, PER_SAMPLE, NotExpressible, refuses
 from .runners.loading import load_for
 from .runners.surroundings import surroundings
 from .subjects import converted, in_precision, initialised, subject_of
 from .tabling import GIVEN, IN_PLACE, Cell
 
+RAN_AS_WRITTEN = (
+    "what the callable has compiled (torch.compile) ran as it is written: its compiled code is judged by the runner "
+    "compile, in mode R"
+)
 P, T = ParamSpec("P"), TypeVar("T")
 
 
@@ -96,6 +101,7 @@ def check(
     """
     own = in_effect()
     own.hold(accepted_names)
+    is_open = runners is None and own.runners is None
     modes, runners, dtypes, seed = own.filled(modes, runners, dtypes, seed)
     modes, runners = several("modes", modes), several("runners", runners)
     dtypes = None if dtypes is None else tuple(d.removeprefix("torch.") for d in several("dtypes", dtypes))
@@ -130,11 +136,13 @@ def check(
                 untouched(module),
                 _ready(called, module, inputs, given, dtype, how) as (arranged, named),
                 around.held_off(),
+                as_written() as compiled_parts,
             ):
                 subject = subject_of(called, module, arranged, named, wrt, dtype, seed, around)
                 subject.call = how.arranged(subject.call)
                 raised["dtype"] = subject.dtype
-                for mode, runner in product(modes, runners):
+                pairs = list(product(modes, runners))
+                for mode, runner in pairs:
                     start, before = time.perf_counter(), len(rows.rows)
                     try:
                         with random_state():
@@ -159,6 +167,13 @@ def check(
                     if runner == "autograd" and mode != "R":
                         _alone(subject, found, mode, rows.rows[before:])
                     _say_untested(found, rows.rows[before:])
+                    if compiled_parts and not {runner, *runners} & {*COMPILED}:
+                        if is_open and mode == "R":  # the code that the caller has compiled is what they ask about
+                            pairs.append((mode, "compile"))
+                        else:
+                            told = {"operation": "torch.compile", "quantity": "value", "dtype": subject.dtype}
+                            rows.add(mode=mode, runner=runner, verdict="agree", message=RAN_AS_WRITTEN, **told)
+                    compiled_parts.clear()
                     if found.recording is not None and runner not in PER_SAMPLE:
                         for name, text in left_out(subject, found.recording).items():
                             if name not in unsupported:

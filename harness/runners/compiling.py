@@ -53,12 +53,59 @@ def draws_as_eager() -> bool:
 
 
 @contextmanager
+def as_written() -> Iterator[list[bool]]:
+    """Within it, functions that the caller has compiled run as they are written; the list has an entry once one did.
+
+    A run under a dispatch mode, as a recording is, is not compiled anyway, and dynamo would give up for good on what it
+    meets there. `apart` is outside of it again.
+    """
+    from torch._dynamo import eval_frame
+
+    met: list[bool] = []
+    chosen = getattr(eval_frame, "_callback_from_stance", None)
+
+    def noted(callback: Any) -> Any:
+        if callback not in (None, False) and not met:
+            met.append(True)
+        return chosen(callback) if chosen is not None else callback
+
+    _callers_stance.append(eval_frame._stance)
+    try:
+        with torch.compiler.set_stance("force_eager"):
+            if chosen is not None:
+                eval_frame._callback_from_stance = noted
+            yield met
+    finally:
+        _callers_stance.pop()
+        if chosen is not None:
+            eval_frame._callback_from_stance = chosen
+
+
+_callers_stance: list[Any] = []
+
+
+@contextmanager
+def _as_the_caller_compiles() -> Iterator[None]:
+    """The stance of `torch.compiler` that the caller has set, within `as_written`."""
+    from torch._dynamo import eval_frame
+
+    if not _callers_stance:
+        yield
+        return
+    held = eval_frame._set_stance(_callers_stance[-1])
+    try:
+        yield
+    finally:
+        eval_frame._set_stance(held)
+
+
+@contextmanager
 def apart() -> Iterator[None]:
     """Within it, compiled code is kept in a folder of this process, and no compiled graph is looked up on disk.
 
     Where the caller named a folder for it (in the environment), their folder and settings stay as they are.
     """
-    with _forgotten(), _in_a_folder(), warnings.catch_warnings():
+    with _as_the_caller_compiles(), _forgotten(), _in_a_folder(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"torch\.")  # of PyTorch's own code
         yield
 
@@ -128,7 +175,8 @@ class Compiled:
     """`fn` under torch.compile; calling it raises NotExpressible where dynamo compiled nothing and ran it as it is."""
 
     def __init__(self, fn: Callable[..., Any]) -> None:
-        self.fn = torch.compile(_under_its_own_code(fn))
+        self.compiled = is_compiled(fn)  # by the caller, with options of theirs
+        self.fn = fn if self.compiled else torch.compile(_under_its_own_code(fn))
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         from torch._dynamo.utils import counters
@@ -140,7 +188,11 @@ class Compiled:
         self.compiled = True
         return result
 
-    compiled = False
+
+def is_compiled(fn: Any) -> bool:
+    """Whether a callable is what `torch.compile` returned, or a module on which `compile` was called."""
+    wrapped = hasattr(fn, "_torchdynamo_orig_callable") and not getattr(fn, "_torchdynamo_disable", False)
+    return wrapped or getattr(fn, "_compiled_call_impl", None) is not None
 
 
 def _under_its_own_code(fn: Callable[..., Any]) -> Callable[..., Any]:

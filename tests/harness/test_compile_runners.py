@@ -144,6 +144,41 @@ def test_a_mask_drawn_anew_in_the_compiled_backward_contradicts_the_difference_q
     assert result.verdict == "mismatch" and result.culprit.operation == "compile"
 
 
+TWINS = torch.tensor([-1e-30, 1e-30])  # inductor sums their squares to 0: pytorch/pytorch#197089
+
+
+class Spread(torch.nn.Module):
+    def forward(self, x):
+        return x.std()
+
+
+@needs_compiler
+@pytest.mark.parametrize("how", ["function", "module", "compiled in place", "called by another"])
+def test_what_the_caller_has_compiled_is_judged_compiled_too_and_stays_compiled(how):
+    module, compiled = Spread(), torch.compile(lambda x: x.std())
+    module.compile()
+    fn = {
+        "function": compiled,
+        "module": torch.compile(Spread()),
+        "compiled in place": module,
+        "called by another": lambda x: compiled(x) * 1.0,
+    }[how]
+    result = check(fn, TWINS)
+    assert dict(zip(result.frame["runner"], result.frame["verdict"], strict=True))["compile"] == "mismatch"
+    assert set(result.frame.loc[result.frame["runner"] == "autograd", "verdict"]) == {"agree"}
+    if how != "called by another":
+        x = TWINS.clone().requires_grad_()
+        assert float(torch.autograd.grad(fn(x), x)[0][1]) == 0.0  # eager code gives 0.7071
+
+
+@needs_compiler
+def test_where_runners_are_named_what_is_compiled_is_said_to_have_run_as_written():
+    result = check(torch.compile(lambda x: x.sin()), numbers(3), runners="autograd")
+    assert result.verdict == "agree" and set(result.frame["runner"]) == {"autograd"}
+    assert result.frame["message"].str.contains("ran as it is written").sum() == 1
+    assert not check(torch.sin, numbers(3), runners="autograd").frame["message"].str.contains("as it is written").any()
+
+
 @needs_compiler
 def test_a_callable_that_dynamo_leaves_alone_is_not_called_compiled():
     result = check(torch._dynamo.disable(lambda x: x.sin().sum()), numbers(2), runners="compile")
