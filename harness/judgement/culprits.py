@@ -173,7 +173,8 @@ def rows_of_hooks(notes: Sequence[HookNote], rows: Rows, dtype: str) -> Culprit 
     for function, where in dict.fromkeys((n.function, n.where) for n in notes):
         those = [n for n in notes if (n.function, n.where) == (function, where)]
         worst = max(those, key=_change)
-        entry, after, before = most_changed(worst.before, worst.after)
+        dtype_there = worst.given[1] if worst.given is not None else None
+        entry, part, after, before = most_changed(worst.before, worst.after, dtype_there)
         text = f"a {worst.kind} changed {len(those)} gradient{'s' if len(those) > 1 else ''}"
         if worst.in_place:
             text += ": it wrote into what it was given, which other parts of the graph may be given too"
@@ -192,14 +193,14 @@ def rows_of_hooks(notes: Sequence[HookNote], rows: Rows, dtype: str) -> Culprit 
             z=np.inf,
             abs_error=error,
             rel_error=error / abs(before) if before else np.inf,
-            entry=str(list(entry)),
+            entry=f"{list(entry)}{part}",
             torch_value=after,
             reference_value=before,
             culprit=f"hook {function}",
             message=text,
         )
         if culprit is None:
-            culprit = Culprit(f"hook {function}", file, line, entry, after, before, kind=HOOK)
+            culprit = Culprit(f"hook {function}", file, line, entry, after, before, kind=HOOK, part=part)
     return culprit
 
 
@@ -210,13 +211,18 @@ def _change(n: HookNote) -> float:
     return float(np.max(np.nan_to_num(np.abs(n.after - n.before), nan=np.inf), initial=0.0))
 
 
-def most_changed(before: Any, after: Any) -> tuple[tuple[int, ...], float, float]:
-    """The entry that was changed most, with the number after and before; NaN where shapes differ."""
+def most_changed(before: Any, after: Any, dtype: torch.dtype | None) -> tuple[tuple[int, ...], str, float, float]:
+    """The entry that was changed most, its part where `dtype` is complex, and the number there after and before; NaN
+    where shapes differ.
+    """
     if before is None or after is None or before.shape != after.shape or not before.size:
-        return (), float("nan"), float("nan")
+        return (), "", float("nan"), float("nan")
     change = np.nan_to_num(np.abs(after - before), nan=np.inf)
     entry = tuple(int(i) for i in np.unravel_index(int(np.argmax(change)), change.shape))
-    return entry, float(np.real(after[entry])), float(np.real(before[entry]))
+    numbers = float(after[entry]), float(before[entry])
+    if dtype is not None and dtype.is_complex:
+        return entry[:-1], (".real", ".imag")[entry[-1]], *numbers
+    return entry, "", *numbers
 
 
 @dataclass(frozen=True)

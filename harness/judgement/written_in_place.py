@@ -89,13 +89,13 @@ def rows_of_writes(
         what = (SAVED if w.saved else GRADIENT).format(w.position)
         told = {"verdict": "agree", "message": f"{WROTE} {n.name} wrote into {what}: {by or NOBODY}. {ADVICE}"}
         if by:
-            entry, after, before = most_changed(w.before, w.after)
+            entry, part, after, before = most_changed(w.before, w.after, w.tensor.dtype)
             error = abs(after - before)
-            told |= {"verdict": "mismatch", "z": np.inf, "abs_error": error, "entry": str(list(entry))}
+            told |= {"verdict": "mismatch", "z": np.inf, "abs_error": error, "entry": f"{list(entry)}{part}"}
             told |= {"rel_error": error / abs(before) if before else np.inf, "culprit": n.name}
             told |= {"torch_value": after, "reference_value": before}
             where = place(backward_of(n))
-            blamed = blamed or Culprit(n.name, *where, entry, after, before, "R", n.called, CUSTOM)
+            blamed = blamed or Culprit(n.name, *where, entry, after, before, "R", n.called, CUSTOM, part)
             is_victim = is_victim or (w.saved and accused is not None and n is not accused and _holds(accused, w))
         rows.add(operation=n.name, mode="R", quantity="derivative", order=1, wrt=n.called, dtype=dtype, **told)
     return blamed if blamed and (culprit is None or culprit.kind == END_TO_END or is_victim) else culprit

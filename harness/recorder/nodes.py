@@ -17,7 +17,7 @@ from .preserving import as_left
 from .recorded_run import Recording
 from .recording import to_numpy
 from .registered import operator_name
-from .writes import Watch, Write, put_back, saved_by
+from .writes import Watch, Write, kept_from, put_back, saved_by
 
 VIEW_NODES = ("CopySlices", "AsStridedBackward")
 
@@ -158,8 +158,11 @@ def run_backward(
         try:
             outputs, arriving = [t for t, _ in pairs], [g.clone() for _, g in pairs]  # a backward may write into them
             if any("CheckpointFunction" in n.node.name() for n in nodes):
-                return _accumulated(leaves, outputs, arriving)
-            return list(torch.autograd.grad(outputs, list(leaves), arriving, retain_graph=True, allow_unused=True))
+                gradients = _accumulated(leaves, outputs, arriving)
+            else:
+                asked = torch.autograd.grad(outputs, list(leaves), arriving, retain_graph=True, allow_unused=True)
+                gradients = list(asked)
+            return [g if g is None else kept_from(written, g) for g in gradients]
         finally:
             put_back(written)
             if hooks is not None:

@@ -62,6 +62,11 @@ def saved_by(node: Any) -> list[Any]:
         return []
 
 
+def kept_from(writes: Iterable[Write], g: torch.Tensor) -> torch.Tensor:
+    """A gradient, apart from memory that `put_back` writes to: a backward may return what it saved and wrote into."""
+    return g.clone() if any(w.saved and w.storage == storage_of(g) for w in writes) else g
+
+
 def put_back(writes: Iterable[Write]) -> None:
     """What was saved gets its numbers again, the latest write first, without a new version: leaves of the run may be
     among it, and no later pass is to start from other numbers.

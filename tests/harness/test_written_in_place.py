@@ -85,6 +85,7 @@ def test_a_backward_that_writes_into_a_gradient_that_others_are_given_is_named(g
     assert result.verdict == "mismatch" and c.kind == "custom Function" and c.operation == "DoubledBackward"
     assert (c.file, c.line) == line_of(doubling_in_place)
     assert c.torch_value == 2 * c.reference_value  # what it left there, and what it was given
+    assert len(c.entry) == (2 if graph is behind_a_view else 1) and bool(c.part) == dtype.is_complex
     assert any("another part of the graph was given the same tensor" in m for m in said(result))
     whole = result.frame[result.frame["program"] == "whole"]
     assert set(whole["verdict"]) == {"mismatch"}
@@ -261,6 +262,24 @@ def test_a_backward_that_writes_into_a_clone_of_what_it_saved_is_right(graph):
 def test_a_write_into_what_nobody_else_needs_is_right_here_and_said(backward):
     result = check(lambda x: squared(backward).apply(1.5 * x), POINT)
     assert result.verdict == "agree" and len(said(result)) == 1
+
+
+def test_a_gradient_that_is_returned_in_the_memory_of_what_was_saved_is_the_one_that_is_judged():
+    class Exponential(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            y = x.exp()
+            ctx.save_for_backward(y)
+            return y
+
+        @staticmethod
+        def backward(ctx, g):
+            return ctx.saved_tensors[0].data.mul_(g)
+
+    result = check(lambda x: Exponential.apply(x), POINT)
+    assert result.verdict == "agree" and len(said(result)) == 1
+    result = check(lambda x: Exponential.apply(x).square(), POINT)  # whose rule runs before
+    assert result.verdict == "agree"
 
 
 def test_a_parameter_that_a_backward_writes_into_is_named_and_put_back():
