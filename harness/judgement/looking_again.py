@@ -14,6 +14,7 @@ from ..recorder.preserving import same_bits
 from ..recorder.recorded_run import Recording
 from ..result import ATEN, CUSTOM, END_TO_END, Culprit
 from .cuts import rows_of_cuts
+from .proportional import rows_of_bent
 from .rows import Rows
 from .second_run import backward_parts, row_of_parting
 
@@ -59,7 +60,9 @@ def look_again(
     if parting is not None:
         return parting.culprit if open_still else culprit
     cut = rows_of_cuts(subject, recording, gradients, wrt, c, rows, nodes)
-    return cut if cut is not None and open_still else culprit
+    if not open_still:
+        return culprit
+    return cut or rows_of_bent(subject, recording, nodes, c, rows) or culprit
 
 
 def given_copies(subject: Subject, error: Exception | None, before: Sequence[torch.Tensor] = ()) -> bool:

@@ -184,7 +184,7 @@ class _Following(TorchDispatchMode):
         if not differ(again, recorded, t):
             return
         said = DRAWN if not call.references() or torch.Tag.nondeterministic_seeded in call.func.tags else OTHER
-        entry, a, b = _numbers(again, recorded)
+        entry, a, b = numbers(again, recorded)
         self.parting = Parting(call.qualified, line_of_call(), said, entry, b, a)
 
 
@@ -204,7 +204,7 @@ def differ(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any], like: torch.Tensor)
         return bool((~same & ~(np.abs(a - b) <= half * size)).any())
 
 
-def _numbers(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> tuple[tuple[int, ...], float, float]:
+def numbers(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> tuple[tuple[int, ...], float, float]:
     """The entry in which two arrays differ most, with both numbers."""
     if a.shape != b.shape or not a.size:
         return (), float("nan"), float("nan")
@@ -264,7 +264,7 @@ def _parting_node(n: Node, other: Node, kind: str) -> Culprit:
     """The node with the numbers of both passes."""
     own = backward_of(n) if n.is_custom else ""
     pairs = [(a, b) for a, b in zip(other.sent, n.sent, strict=False) if a is not None and b is not None]
-    entry, x, y = max((_numbers(a, b) for a, b in pairs), key=lambda p: abs(p[1] - p[2]))
+    entry, x, y = max((numbers(a, b) for a, b in pairs), key=lambda p: abs(p[1] - p[2]))
     return Culprit(n.name, *place(own or n.called), entry, x, y, "R", n.called if own else "", kind)
 
 
