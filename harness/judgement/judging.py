@@ -54,13 +54,13 @@ _settles = True
 
 @contextmanager
 def measured() -> Iterator[None]:
-    """Within it every spread is measured: no z is an upper bound."""
+    """Within it every spread is measured: no z is an upper bound. Afterwards it is as it was."""
     global _settles
-    _settles = False
+    before, _settles = _settles, False
     try:
         yield
     finally:
-        _settles = True
+        _settles = before
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from gradwitness.harness.judgement.judging import THRESHOLD, Question, judge, worst
+from gradwitness.harness.judgement.judging import THRESHOLD, Question, judge, measured, worst
 from gradwitness.harness.judgement.out_of_range import LARGEST
 from gradwitness.reference_engine import ops, reverse, simplify, trace
 from gradwitness.reference_engine.evaluate import Plan, arguments_of
@@ -156,3 +156,17 @@ def test_what_a_nan_does_not_reach_is_judged_where_entries_are_summed_too():
 def test_rules_of_forward_mode_are_not_granted_to_reverse_mode():
     asked = question(lambda x: ops.maximum(0.6, x), [0.5, 0.7, 0.9], off_by(40 * 2.0**-11, 2), "float16", True)
     assert judge(asked)[0].verdict == "mismatch"
+
+
+def test_spreads_are_measured_until_the_outermost_request_ends():
+    def z():
+        (j,) = judge(question(smooth, X, off_by(2 * UNIT["float64"])))
+        return j.z
+
+    bound = z()
+    with measured():
+        alone = z()
+        with measured():
+            pass
+        assert z() == alone < bound
+    assert z() == bound
