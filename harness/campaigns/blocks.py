@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
+
+import numpy as np
+import torch
 
 from ..errors import CaseError
 from ..evidence.findings import FAILING, Candidate
@@ -85,9 +88,8 @@ def _candidates(case: Case, mode: str, dtype: str, seed: int, wrong: Sequence[di
             composed = Explanation(composed.op, culprit, mode, case, note, ZERO_TIMES_INFINITY)
         found = explanations(case, mode, dtype, seed, only_nan) or [composed]
     else:
-        raising = _raising(case, mode, dtype, seed)
-        name = "composition" if raising is None else torch_function(raising.program.equations[-1])
-        found = [Explanation(name, name, mode, raising or case, composed.note)]
+        name, raising = _raising(case, mode, dtype, seed)
+        found = [Explanation(name, name, mode, raising, composed.note)]
     return [_candidate(e, mode, dtype, seed, row) for e in found]
 
 
@@ -123,17 +125,27 @@ def _candidate(e: Explanation, mode: str, dtype: str, seed: int, row: dict[str, 
     )
 
 
-def _raising(case: Case, mode: str, dtype: str, seed: int) -> Case | None:
-    """The first equation that PyTorch refuses to differentiate in this mode when it is asked alone."""
-    for alone in single_equations(in_precision(case, dtype)):
-        d = random_directions(alone.program, seed)
-        try:
-            fn = compiled(emit(alone.program, always_tuple=True))
-            v = alone.program.outputs if per_output(mode) else alone.program.inputs
-            answers_of(fn, alone.inputs, d, mode, dtype, [x.shape for x in v])
-        except Exception:  # PyTorch refuses with errors of several kinds
-            return alone
-    return None
+def _raising(case: Case, mode: str, dtype: str, seed: int) -> tuple[str, Case]:
+    """PyTorch's name of the first equation that it refuses to differentiate in this mode when it is asked alone, and
+    the case that shows it; where none is refused at its inputs, of the first that is when they are made of others.
+    """
+    equations = single_equations(in_precision(case, dtype))
+    for made in (False, True):
+        for alone in equations:
+            d = random_directions(alone.program, seed)
+            try:
+                fn = compiled(emit(alone.program, always_tuple=True))
+                v = alone.program.outputs if per_output(mode) else alone.program.inputs
+                answers_of(_bent(fn, alone) if made else fn, alone.inputs, d, mode, dtype, [x.shape for x in v])
+            except Exception:  # PyTorch refuses with errors of several kinds
+                return torch_function(alone.program.equations[-1]), case if made else alone
+    return "composition", case
+
+
+def _bent(fn: Callable[..., Any], alone: Case) -> Callable[..., Any]:
+    """The function of x + (x - k)² at k, its inputs: of the same value and slope, and its tangents depend on x."""
+    places = [torch.from_numpy(np.array(k)) for k in alone.inputs]
+    return lambda *tensors: fn(*[x + (x - k.to(x.dtype)) ** 2 for x, k in zip(tensors, places, strict=True)])
 
 
 def replay(data: dict[str, Any], rows: Rows) -> None:

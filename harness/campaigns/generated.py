@@ -233,12 +233,16 @@ def single_equations(case: Case) -> list[Case]:
     return cases
 
 
+JOINING = ("torch.cat", "torch.stack", "torch.where")  # put together what a primitive has as one, choose its signs
+
+
 def torch_function(e: Equation) -> str:
     """The name of PyTorch's function in the spelling of an equation: "torch.cumprod"."""
     if e.primitive in OPERATOR_NAMES:
         return f"torch.{OPERATOR_NAMES[e.primitive]}"
     text = spelled(e, [f"x{i}" for i in range(len(e.inputs))])
     names = [n for n in re.findall(r"(torch(?:\.[a-z_]\w*)+)\(", text) if n != "torch.tensor"]
+    names = [n for n in names if n not in JOINING] or names
     if names:
         return str(names[0])
     methods = re.findall(r"\.([a-z_]\w*)\(", text)

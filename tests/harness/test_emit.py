@@ -174,6 +174,8 @@ def test_a_run_with_random_numbers_is_not_replayed():
         (lambda x: ops.sum(x), "torch.sum"),
         (lambda x: x * x, "torch.mul"),
         (lambda x: ops.matmul(x, x), "torch.matmul"),
+        (lambda x: ops.eigh(x), "torch.linalg.eigh"),
+        (lambda x: ops.where(x > 0.0, x, 2.0 * x), "torch.where"),
     ],
 )
 def test_operations_are_called_by_the_name_of_torchs_function(fn, name):

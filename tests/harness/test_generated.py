@@ -197,3 +197,17 @@ def test_an_error_of_any_kind_that_torch_raises_is_traced_to_its_operation():
     case = case_of(lambda a: ops.logcumsumexp(ops.exp(a), axis=0), np.zeros((0, 2)))
     _compare("empty", case, "F", "float64", 0, result)
     assert [(c.op, c.verdict) for c in result.candidates] == [("torch.logcumsumexp", "raised")]
+
+
+@pytest.mark.parametrize(
+    ("fn", "mode", "name"),
+    [
+        (lambda x: ops.copysign(ops.cos(x), ops.cos(x)), "RFR", "torch.copysign"),  # not at a leaf: alone it passes
+        (lambda x: ops.sin(ops.norm(x, axis=0)), "RFF", "torch.linalg.vector_norm"),
+    ],
+    ids=["of others alone", "at a leaf too"],
+)
+def test_what_pytorch_refuses_is_named_where_it_is_refused_of_what_others_made_too(fn, mode, name):
+    result = UnitResult(Unit("generated", "block", (mode,), 7, 0, 0))
+    _compare("composed", case_of(fn, np.array([0.5, 0.75])), mode, "float64", 0, result)
+    assert [(c.verdict, c.culprit) for c in result.candidates] == [("raised", name)]
