@@ -14,6 +14,7 @@ from importlib.resources import files
 
 import torch
 
+from ..lowering.symmetry import is_symmetric_but_for_rounding
 from .judging import Judgement
 
 
@@ -51,10 +52,17 @@ def within(direction: torch.Tensor, x: torch.Tensor, names: Iterable[str]) -> to
     the same triangle for a triangular one; elsewhere the direction as it is."""
     if x.dim() < 2 or x.shape[-1] != x.shape[-2]:
         return direction
-    if "symmetric-input" in names and torch.equal(x, x.mH):
+    if "symmetric-input" in names and _is_symmetric(x):
         return (direction + direction.mH) / 2
     if "triangular-input" in names and torch.equal(x, x.tril()):
         return direction.tril()
     if "triangular-input" in names and torch.equal(x, x.triu()):
         return direction.triu()
     return direction
+
+
+def _is_symmetric(x: torch.Tensor) -> bool:
+    """Whether a leaf is symmetric (Hermitian), but for rounding in its own dtype."""
+    held = str(x.dtype.to_real()).removeprefix("torch.")
+    wide = torch.complex128 if x.is_complex() else torch.float64
+    return is_symmetric_but_for_rounding(x.detach().to("cpu", wide).resolve_conj().resolve_neg().numpy(), held)

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from ...reference_engine import ops
-from .linalg import permuted, row_order, symmetric
+from .linalg import permuted, row_order
+from .symmetry import is_symmetric, symmetric, with_numbers_read
 from .table import CallSite, NotCovered, lowers
 
 UNIT = {
@@ -154,8 +155,10 @@ def pinv(call: CallSite, a: Any, *, atol: Any = None, rtol: Any = None, hermitia
     truncated matrix, whose derivative has the gaps to what was cut off.
     """
     numbers = call.number_of(a)
-    if hermitian and not np.array_equal(numbers, np.swapaxes(numbers, -1, -2)):
-        raise NotCovered("linalg_pinv: hermitian=True with a matrix that is not symmetric")
+    if hermitian:
+        if not is_symmetric(call, a):
+            raise NotCovered("linalg_pinv: hermitian=True with a matrix that is not symmetric")
+        a = with_numbers_read(a, numbers, numbers, lower=True)
     if a.size == 0:
         return ops.swap_last(a)
     s = np.linalg.svd(numbers, compute_uv=False)

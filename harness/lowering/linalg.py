@@ -8,6 +8,7 @@ import numpy as np
 
 from ...reference_engine import ops
 from ...reference_engine.primitives.choice import choice
+from .symmetry import symmetric
 from .table import CallSite, NotCovered, lowers
 
 
@@ -103,20 +104,6 @@ def triangular_solve(
     """(X with A X = b or Aᵀ X = b, a copy of A), reading one triangle of A."""
     copied = ops.broadcast_to(a, call.outputs[1].shape)
     return ops.solve_triangular(a, b, **_flags(upper, transpose, unitriangular)), copied
-
-
-def symmetric(call: CallSite, a: Any, lower: bool) -> Any:
-    """A as the symmetric matrix that the kernel sees.
-
-    Where the recorded A is symmetric, its symmetric part: the documented gradient, symmetric itself. Where it is
-    not, the one triangle that is read, mirrored.
-    """
-    numbers = call.number_of(a)
-    if np.array_equal(numbers, np.swapaxes(numbers, -1, -2), equal_nan=True):
-        call.follows("symmetric-input")
-        return 0.5 * (a + ops.swap_last(a))
-    half = ops.tril(a, -1) if lower else ops.triu(a, 1)
-    return half + ops.swap_last(half) + ops.diag_embed(ops.diagonal(a))
 
 
 @lowers("aten::cholesky", "aten::linalg_cholesky_ex")

@@ -37,7 +37,9 @@ class CallSite:
     geometries: (shape, stride, offset) of every tensor argument, for operations that read storage. dtype: name of the
     dtype of the first output, "float32" for example. followed: names of the documented definitions relied on.
     only_adjoints: the derivative is asked for in reverse mode alone. tangents: the call was made inside forward mode,
-    whose rules compute with what the call gives beside its result.
+    whose rules compute with what the call gives beside its result. made_in: names the shortest dtype that a number was
+    held in on the way to the arguments. drifts: how far rounding in a dtype moves an argument in the run that led to
+    it, a standard deviation for each entry.
     """
 
     name: str
@@ -48,6 +50,8 @@ class CallSite:
     followed: list[str] = field(default_factory=list)
     only_adjoints: bool = False
     tangents: bool = False
+    made_in: Callable[[], str] = lambda: "float64"
+    drifts: Callable[[Any, str], Any] = lambda a, dtype: np.zeros(np.shape(a))
 
     def follows(self, name: str) -> None:
         """Say that the reading of this call relies on a documented definition of harness/conventions.toml."""

@@ -22,6 +22,7 @@ from ..errors import UnsupportedOperation
 from ..lowering import CallSite, NotCovered, find, is_constant
 from ..lowering.complex_numbers import Pair, find_complex
 from .functions import CHECKPOINT, in_custom_functions, left_torch
+from .origins import coarsest_behind, drift_so_far
 from .recorded_run import Call, Recording, Ref
 
 # Operations that move a Python number they are given into their result (or divide by it in its precision): the kernel
@@ -230,8 +231,17 @@ def _lower(seen: Witnessed, number: int, call: Call) -> None:
     else:
         geometries = tuple(recording.variables[i].geometry for i in call.references())
         dtype = str(first.dtype).removeprefix("torch.")
-        flags = {"only_adjoints": seen.only_adjoints, "tangents": call.tangents}
-        site = CallSite(call.qualified, outputs, dtype, lambda a: _number(seen, a), geometries, **flags)
+        site = CallSite(
+            call.qualified,
+            outputs,
+            dtype,
+            lambda a: _number(seen, a),
+            geometries,
+            only_adjoints=seen.only_adjoints,
+            tangents=call.tangents,
+            made_in=lambda: coarsest_behind(recording, call.references()),
+            drifts=lambda a, held: drift_so_far(seen.builder, seen.values, a, held),
+        )
 
         def argument(a: Any) -> Any:
             if not isinstance(a, Ref):
