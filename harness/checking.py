@@ -24,6 +24,7 @@ from .errors import (
     UnsupportedOperation,
     UsageError,
 )
+from .evidence.checked import blame
 from .evidence.known import load, match
 from .evidence.own_issues import name_own
 from .judgement.alone import wrong_alone
@@ -122,6 +123,7 @@ def check(
     culprit: Culprit | None = None
     exception: BaseException | None = None
     cells: list[Cell] = []
+    blamed: list[Culprit | None] = []
     for dtype, how, instead in product(dtypes or (None,), matrix, (None, in_place_variant) if inplace else (None,)):
         rows.common |= {"case": name_of(fn), "op": name_of(fn), **how.columns(inputs)}
         raised = {"verdict": "raised", "dtype": dtype}
@@ -144,6 +146,7 @@ def check(
                 pairs = list(product(modes, runners))
                 for mode, runner in pairs:
                     start, before = time.perf_counter(), len(rows.rows)
+                    blamed += [None] * (before - len(blamed))
                     try:
                         with random_state():
                             found = compare_with(runner, subject, rows, mode)
@@ -163,6 +166,7 @@ def check(
                             continue
                         exception, culprit = error.original, culprit or error.culprit
                         rows.add(mode=mode, runner=runner, message=error.text, seconds=seconds, **raised)
+                        blame(rows.rows, Found(culprit=error.culprit), blamed)
                         continue
                     if runner == "autograd" and mode != "R":
                         _alone(subject, found, mode, rows.rows[before:])
@@ -179,6 +183,7 @@ def check(
                             if name not in unsupported:
                                 rows.add(mode=mode, runner=runner, verdict="unsupported", message=text, wrt=name)
                             unsupported[name] = text
+                    blame(rows.rows, found, blamed)
                     culprit = culprit or found.culprit
                     unsupported.update(found.unsupported)
         except NotExpressible as error:
@@ -196,10 +201,12 @@ def check(
     for r, cell in zip(rows.rows, cells, strict=True):
         if cell.dtype == AUTOCAST:  # as it was asked; an issue of torch's is told by what the numbers were held in
             r["dtype"] = AUTOCAST
+    blamed += [None] * (len(rows.rows) - len(blamed))
     known, expired = name_own(rows.rows, own.known)
     frame = frame_from_rows(rows.rows)
     verdict = worst(list(frame["verdict"]))
-    return CheckResult(verdict, frame, culprit, unsupported, known, exception, tuple(expired), tuple(cells))
+    lists = tuple(expired), tuple(cells), tuple(blamed)
+    return CheckResult(verdict, frame, culprit, unsupported, known, exception, *lists)
 
 
 def assert_gradients(

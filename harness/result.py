@@ -100,7 +100,7 @@ class CheckResult:
     a relative error of at most 0.5 in float64 and a number where there is one. frame: one row per comparison (columns
     in gradwitness.reports.schema). culprit: None, or the operation that is wrong. known: whether the user's own known
     issues cover all that is not ok, which makes it ok. notes: said at the end of `explain`, such as known issues that
-    have expired.
+    have expired. culprits: for each row of the frame what is at fault in it, None where nothing is.
     """
 
     verdict: str
@@ -111,6 +111,7 @@ class CheckResult:
     exception: BaseException | None = None
     notes: tuple[str, ...] = ()
     cells: tuple[Cell, ...] = ()
+    culprits: tuple[Culprit | None, ...] = ()
 
     @property
     def ok(self) -> bool:

@@ -204,13 +204,11 @@ def check_target(
     print(result.explain())
     if out is not None:
         from ..reports import write_report
-        from .campaigns.campaign import environment
-        from .evidence.findings import named, of_check
+        from .evidence.checked import findings_of
 
-        wrong = of_check(result, f"gradwitness check {target}")
-        findings = [] if wrong is None else named([wrong], [str(wrong["op"])])
-        used = {"seed": int(result.frame["seed"].iloc[0]), "command": f"gradwitness check {target}"}
-        print(write_report(result.frame, out, metadata={**environment(), **used}, findings=findings))
+        used = {"seed": int(result.frame["seed"].iloc[0]), "command": f"gradwitness check {target}", "kind": "check"}
+        frame, findings = findings_of(result.frame, result.culprits)
+        print(write_report(frame, out, metadata={**environment(), **used}, findings=findings))
     return 0 if result.ok else 1
 
 

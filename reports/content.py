@@ -8,13 +8,16 @@ from typing import Any
 import pandas as pd
 
 from .accuracy import ULP_KEYS
+from .comparisons import with_every_failure
 from .errors import ReportDataError
+from .formatting import clean
 from .schema import VERDICTS, validate
 from .verdicts import RANK
 
 FINDING_KEYS: tuple[str, ...] = (
     *("id", "op", "culprit", "mode", "runner", "dtype", "verdict", "z", "known", "equations", "elements"),
     *("torch_value", "right_value", "arbiter_value", "arbiter", "note", "fails", "script", "case", "line"),
+    *("program", "wrt", "entry"),
 )
 COVERAGE_KEYS: tuple[str, ...] = (
     *("name", "source", "status", "comparisons", "verdict", "reason", "samples", "modes", "runners"),
@@ -23,6 +26,14 @@ COVERAGE_STATUS: tuple[str, ...] = ("compared", "not covered")
 LOCKSTEP_KEYS: tuple[str, ...] = ("step", "z", "loss_torch", "loss_witness", "threshold", "title")
 LOCKSTEP_SERIES: tuple[str, ...] = ("step", "z", "loss_torch", "loss_witness")
 PITFALL_KEYS: tuple[str, ...] = ("id", "title", "family", "symptom", "torch", "right", "fixed", "shown")
+
+GROUPS: tuple[str, ...] = ("new", "standing", "noted", "yours", "known")
+"""Groups of findings in the order of the pages, see `finding_group`."""
+YOURS = "yours: "
+"""How `known` begins where an issue is the user's own, not one of PyTorch."""
+UNITS: dict[str, str] = {"check": "program", "tests": "test"}
+"""metadata's `kind` -> what its comparisons are of. In such a report a finding is one comparison; without a kind it is
+a campaign, in which one finding stands for many."""
 
 MAX_ID_LENGTH = 120
 """Characters in a finding's identifier, which becomes a folder name (most file systems allow 255 bytes)."""
@@ -54,9 +65,11 @@ class Report:
     ) -> "Report":
         """Check every piece and order the findings: failing first, known last, then by verdict, operation, mode.
 
-        Keys that are left out become None. Raises ReportDataError for unknown keys, repeated or unusable identifiers,
+        Keys that are left out become None. A row that fails and names no finding becomes one, so that no page can pass
+        it over. Raises ReportDataError for unknown keys, repeated or unusable identifiers,
         an unknown verdict or status, and lock-step series of unequal length.
         """
+        frame, findings = with_every_failure(validate(frame), list(findings))
         checked = [
             _record("findings", i, item, FINDING_KEYS, ("id", "op", "verdict")) for i, item in enumerate(findings)
         ]
@@ -69,7 +82,7 @@ class Report:
             if entry["verdict"] is not None:
                 _check_choice(f"coverage[{i}]['verdict']", entry["verdict"], VERDICTS)
         return cls(
-            frame=validate(frame),
+            frame=frame,
             metadata=dict(metadata or {}),
             findings=sorted(checked, key=_finding_order),
             coverage=covered,
@@ -87,6 +100,11 @@ class Report:
         return None if found is None else float(found)
 
     @property
+    def unit(self) -> str:
+        """What the comparisons are of: "program" or "test" where each finding is one comparison, "" for a campaign."""
+        return UNITS.get(str(self.metadata.get("kind")), "")
+
+    @property
     def warnings(self) -> list[str]:
         """What a reader must know before trusting the numbers, such as an untested version of torch."""
         found = self.metadata.get("warning")
@@ -96,10 +114,16 @@ class Report:
 
 
 def finding_group(finding: Mapping[str, Any]) -> str:
-    """Return `new` (fails the run), `known` (explained by an issue), or `noted` (neither)."""
+    """Return the group of a finding, one of GROUPS.
+
+    `new` fails the run and nothing explains it; `standing` is explained by an issue of PyTorch and fails all the same;
+    `noted` does not fail; `yours` is excused by an issue of the user's own; `known` is explained by one of PyTorch.
+    """
     if finding["fails"]:
-        return "new"
-    return "known" if finding["known"] else "noted"
+        return "standing" if finding["known"] else "new"
+    if not finding["known"]:
+        return "noted"
+    return "yours" if str(finding["known"]).startswith(YOURS) else "known"
 
 
 def by_culprit(findings: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[Mapping[str, Any]]]]:
@@ -108,7 +132,7 @@ def by_culprit(findings: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[Ma
     """
     groups: dict[str, list[Mapping[str, Any]]] = {}
     for finding in findings:
-        groups.setdefault(str(finding["culprit"] or finding["op"]), []).append(finding)
+        groups.setdefault(clean(str(finding["culprit"] or finding["op"])), []).append(finding)
     return list(groups.items())
 
 
@@ -117,18 +141,18 @@ def operations_of(findings: Sequence[Mapping[str, Any]]) -> list[str]:
     return list(dict.fromkeys(str(finding["op"]) for finding in findings))
 
 
-def without_arbiter(findings: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
-    """(identifier, reason) of every mismatch that no arbiter has decided."""
+def without_arbiter(report: Report) -> list[tuple[str, str]]:
+    """(identifier, reason) of every mismatch of a campaign that no arbiter has decided; elsewhere none is asked."""
     return [
         (str(f["id"]), str(f["arbiter"] or "not asked"))
-        for f in findings
+        for f in ([] if report.unit else report.findings)
         if f["verdict"] == "mismatch" and f["arbiter_value"] is None
     ]
 
 
 def _finding_order(finding: Mapping[str, Any]) -> tuple[Any, ...]:
     mode = str(finding["mode"] or "")
-    group = ("new", "noted", "known").index(finding_group(finding))
+    group = GROUPS.index(finding_group(finding))
     return group, RANK[finding["verdict"]], str(finding["op"]), len(mode), mode, finding["id"]
 
 

@@ -1,33 +1,75 @@
 """The sentences at the top of a report, shared by HTML and Markdown."""
 
-from collections.abc import Mapping
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from . import formatting as fmt
-from .content import Report, finding_group
+from .content import GROUPS, Report, finding_group
+from .verdicts import VERDICTS
 from .views import modes, programs, settled, slack
 
-_TOLD_ABOVE = ("warning", "programs", "threshold")
+MOST_NAMED = 3
+"""Culprits that a headline names; more are counted."""
+_TOLD_ABOVE = ("warning", "programs", "threshold", "kind")
+_PLURALS = {"mismatch": "mismatches"}
 
 
 def groups_of(report: Report) -> dict[str, list[Mapping[str, Any]]]:
-    """The findings by group: new, noted, known."""
-    groups: dict[str, list[Mapping[str, Any]]] = {"new": [], "noted": [], "known": []}
+    """The findings by group, in the order of GROUPS."""
+    groups: dict[str, list[Mapping[str, Any]]] = {name: [] for name in GROUPS}
     for finding in report.findings:
         groups[finding_group(finding)].append(finding)
     return groups
 
 
+def group_titles(report: Report) -> dict[str, str]:
+    """The heading of each group of findings."""
+    of_run = not report.unit
+    return {
+        "new": "New findings: these fail the run" if of_run else "New findings: no known issue covers them",
+        "standing": "Known issues of PyTorch, which fail all the same",
+        "noted": "Noted: these do not fail the run" if of_run else "Noted: these fail nothing",
+        "yours": "Known issues of yours ([tool.gradwitness]), which fail nothing",
+        "known": "Known issues: explained by a public issue or a closed form, and still there",
+    }
+
+
 def headline(report: Report) -> tuple[str, str]:
     """The result in a few words, and an aside to it."""
     groups = groups_of(report)
-    new, noted, known = (len(groups[name]) for name in ("new", "noted", "known"))
+    new, standing, noted, yours, known = (len(groups[name]) for name in GROUPS)
     if not len(report.frame):
         if report.ulp:
             return f"Accuracy of {fmt.noun(len({row['call'] for row in report.ulp}), 'operation')} measured", ""
         return "Nothing was compared", ""
-    aside = [text for text, n in ((f"{known} known", known), (f"{noted} noted", noted)) if n]
-    return (fmt.noun(new, "new finding") if new else "Nothing new"), ", ".join(aside)
+    counted = ((f"{known} known", known), (f"{yours} known to you", yours), (f"{noted} noted", noted))
+    aside = [text for text, n in counted if n]
+    if report.unit and new + standing:
+        aside = [f"{standing} of them known of PyTorch"] * bool(standing) + aside
+        return _comparisons([*groups["new"], *groups["standing"]], report.unit), ", ".join(aside)
+    aside = [f"{standing} known of PyTorch that fail"] * bool(standing) + aside
+    nothing = "Nothing wrong found" if report.unit and not aside else "Nothing new"
+    return (fmt.noun(new, "new finding") if new else nothing), ", ".join(aside)
+
+
+def _comparisons(findings: Sequence[Mapping[str, Any]], unit: str) -> str:
+    """How many comparisons failed, by verdict, in how many programs or tests, and what is at fault."""
+    counts = Counter(str(finding["verdict"]) for finding in findings)
+    said = [fmt.noun(counts[v], v, _PLURALS.get(v, v)) for v in VERDICTS if counts[v]]
+    programs = fmt.noun(len({finding["program"] for finding in findings}), unit)
+    at_fault = list(dict.fromkeys(_at_fault(finding) for finding in findings))
+    left = f" and {fmt.count(len(at_fault) - MOST_NAMED)} more" if len(at_fault) > MOST_NAMED else ""
+    return f"{', '.join(said)} in {programs}: {', '.join(at_fault[:MOST_NAMED])}{left}"
+
+
+def _at_fault(finding: Mapping[str, Any]) -> str:
+    """The culprit with the name of its file and its line; what is said where none is named."""
+    if not finding["culprit"]:
+        return fmt.clip(fmt.clean(str(finding["note"] or finding["op"])).replace("\n", " "), 100)
+    line = re.split(r"[\\/]", str(finding["line"] or "").partition(", ")[0])[-1]
+    return fmt.clip(f"{finding['culprit']} at {line}" if line else str(finding["culprit"]), 100)
 
 
 def lead(report: Report) -> str:
@@ -44,7 +86,7 @@ def lead(report: Report) -> str:
         )
     text = (
         f"Every derivative was computed a second time, from the mathematics alone, and set against {torch}: "
-        f"{fmt.noun(total, 'comparison')} on {fmt.noun(program_count(report), 'program')}{in_modes}."
+        f"{fmt.noun(total, 'comparison')} on {fmt.noun(program_count(report), report.unit or 'program')}{in_modes}."
     )
     if not total:
         return text
@@ -70,7 +112,7 @@ def run_facts(report: Report) -> list[tuple[str, str]]:
         *(
             [
                 ("comparisons", fmt.count(len(report.frame))),
-                ("programs", fmt.count(program_count(report))),
+                (f"{report.unit or 'program'}s", fmt.count(program_count(report))),
                 ("operations", fmt.count(int(report.frame["op"].nunique()))),
             ]
             if len(report.frame) or not report.ulp

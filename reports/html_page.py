@@ -14,7 +14,7 @@ from . import accuracy, views
 from . import formatting as fmt
 from .content import Report, by_culprit, operations_of, without_arbiter
 from .figures import lockstep_plot, z_distribution
-from .headline import groups_of, headline, lead, run_details, run_facts
+from .headline import group_titles, groups_of, headline, lead, run_details, run_facts
 from .summary import case_path, repro_path
 from .verdicts import VERDICT_OF
 
@@ -38,6 +38,8 @@ def render_html(report: Report) -> str:
     """Return the whole page. All text from the run is escaped, and control characters are made visible."""
     frame = report.frame
     groups = groups_of(report)
+    # a check has a finding for every comparison that differs; those of a campaign are few, and each is shown
+    shown = {name: findings[:TABLE_ROWS] if report.unit else findings for name, findings in groups.items()}
     title, aside = headline(report)
     counts = views.verdict_counts(frame)
     not_covered = views.not_covered(report.coverage)
@@ -48,10 +50,12 @@ def render_html(report: Report) -> str:
         "lead": lead(report),
         "run_facts": run_facts(report),
         "run_details": run_details(report),
-        "groups": {name: by_culprit(findings) for name, findings in groups.items()},
+        "groups": {name: by_culprit(findings) for name, findings in shown.items()},
         "counted": {name: len(findings) for name, findings in groups.items()},
-        "without_arbiter": without_arbiter(report.findings),
-        "finding_ids": {finding["id"] for finding in report.findings},
+        "unshown": {name: len(findings) - len(shown[name]) for name, findings in groups.items()},
+        "group_titles": group_titles(report),
+        "without_arbiter": without_arbiter(report),
+        "finding_ids": {finding["id"] for findings in shown.values() for finding in findings},
         "verdict_of": VERDICT_OF,
         "verdict_counts": counts,
         "verdicts_met": [item.verdict for item in counts if item.count],

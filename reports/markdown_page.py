@@ -7,7 +7,7 @@ from typing import Any
 from . import accuracy, views
 from . import formatting as fmt
 from .content import Report, by_culprit, operations_of, without_arbiter
-from .headline import groups_of, headline, lead, run_facts
+from .headline import group_titles, groups_of, headline, lead, run_facts
 from .summary import repro_path
 from .verdicts import VERDICT_OF
 
@@ -36,7 +36,7 @@ def render_markdown(report: Report) -> str:
     """
     page = _Page(MAX_BYTES)
     title, aside = headline(report)
-    page.text(f"# gradwitness: {title}" + (f" ({aside})" if aside else ""))
+    page.text(f"# gradwitness: {escape(title, 600)}" + (f" ({aside})" if aside else ""))
     for warning in report.warnings[:MAX_WARNINGS]:
         page.text(f"> **Note** {escape(warning, 600)}")
     if len(report.warnings) > MAX_WARNINGS:
@@ -111,46 +111,40 @@ def _verdicts(page: _Page, report: Report) -> None:
 
 
 def _findings(page: _Page, report: Report) -> None:
-    titles = {
-        "new": "New findings: these fail the run",
-        "noted": "Noted: these do not fail the run",
-        "known": "Known issues",
-    }
-    heads = ("culprit", "operation", "mode", "verdict", "z", "PyTorch", "witness", "arbiter", "known", "script")
+    titles = group_titles(report)
+    more = ["compared", "entry", "known", "what it says", report.unit] if report.unit else ["arbiter", "known", "script"]
+    heads = ["culprit", "operation", "mode", "verdict", "z", "PyTorch", "witness", *more]
     for name, findings in groups_of(report).items():
-        page.table(f"## {titles[name]}", heads, _finding_rows(findings), 0.5)
-    undecided = [(escape(name), escape(why)) for name, why in without_arbiter(report.findings)]
+        page.table(f"## {escape(titles[name])}", heads, _finding_rows(findings, report.unit), 0.5)
+    undecided = [(escape(name), escape(why)) for name, why in without_arbiter(report)]
     page.table("### Without an arbiter, and why", ("finding", "reason"), undecided, 0.2)
 
 
-def _finding_rows(findings: Sequence[Mapping[str, Any]]) -> Iterable[Sequence[str]]:
+def _finding_rows(findings: Sequence[Mapping[str, Any]], unit: str) -> Iterable[Sequence[str]]:
     """The findings under their culprits: the first row of each names it and all of its operations."""
     for culprit, group in by_culprit(findings):
         names = operations_of(group)
         of = f"{fmt.noun(len(group), 'record')} of {', '.join(names)}"
-        heading = f"**{escape(culprit)}**" + (f" ({escape(of, 400)})" if len(group) > 1 else "")
+        heading, line = f"**{escape(culprit)}**" + (f" ({escape(of, 400)})" if len(group) > 1 else ""), None
         for number, finding in enumerate(group):
-            at = f" at {escape(finding['line'], 400)}" if finding["line"] else ""
-            yield (f"{'″' if number else heading}{at}", *_finding_row(finding))
+            at = f" at {escape(finding['line'], 400)}" if finding["line"] not in (None, line) else ""
+            line = finding["line"] or line
+            yield (("″" if number else heading) + at, *_finding_row(finding, unit))
 
 
-def _finding_row(finding: Mapping[str, Any]) -> Sequence[str]:
+def _finding_row(finding: Mapping[str, Any], unit: str) -> Sequence[str]:
     how = " · ".join(str(finding[key]) for key in ("mode", "runner", "dtype") if finding[key])
     address = fmt.link(finding["known"])
     known = escape(finding["known"])
     if address is not None and not re.search(r"[()\s|]", address):
         known = f"[{known}]({address})"
+    of_numbers = escape(finding["torch_value"], 60), escape(finding["right_value"], 60)
+    judged = escape(finding["op"]), escape(how), _badge(finding["verdict"]), escape(fmt.score(finding["z"]))
+    if unit:
+        said = escape(finding["note"], 400), escape(finding["program"])
+        return *judged, *of_numbers, escape(finding["wrt"]), escape(finding["entry"]), known, *said
     script = fmt.DASH if finding["script"] is None else f"`{repro_path(finding['id'])}`"
-    return (
-        *(escape(finding["op"]), escape(how), _badge(finding["verdict"]), escape(fmt.score(finding["z"]))),
-        *(
-            escape(finding["torch_value"], 60),
-            escape(finding["right_value"], 60),
-            escape(finding["arbiter_value"], 60),
-            known,
-            script,
-        ),
-    )
+    return *judged, *of_numbers, escape(finding["arbiter_value"], 60), known, script
 
 
 def _lockstep(page: _Page, report: Report) -> None:
@@ -256,8 +250,9 @@ def _coverage(page: _Page, report: Report) -> None:
 
 
 def _scripts(page: _Page, report: Report) -> None:
-    """Quote the scripts of new findings while there is room; the last block says how many were left out."""
-    findings = [finding for finding in groups_of(report)["new"] if finding["script"] is not None]
+    """Quote the scripts of findings that fail while there is room; the last block says how many were left out."""
+    groups = groups_of(report)
+    findings = [finding for finding in (*groups["new"], *groups["standing"]) if finding["script"] is not None]
     reserve, left = 200, 0
     for finding in findings:
         script = fmt.clean(str(finding["script"])).encode("utf-8", "backslashreplace").decode().rstrip("\n")

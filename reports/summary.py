@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from .content import Report, by_culprit, without_arbiter
+from .content import Report, by_culprit, finding_group, without_arbiter
+from .headline import headline
 from .views import SampleCount, coverage_counts, programs, sample_counts, slack, verdict_counts
 
 FORMAT = 1
@@ -26,13 +27,15 @@ def summary(report: Report, digest: str) -> dict[str, Any]:
     comparisons.parquet, by which a reader notices files of two different runs. `sample_coverage` counts, by source and
     mode, the samples that were compared, and lists the others by reason and name. Scripts and cases are not repeated
     here: `repro` and `case` name their files. `slack` is, by dtype, the median of allowed over observed error.
-    `culprits` lists the findings under what is wrong in them; `without_arbiter` those with two numbers, and why.
+    `culprits` lists the findings under what is wrong in them; `without_arbiter` those with two numbers, and why;
+    `headline` is what the pages begin with.
     """
     metadata = report.metadata
     known_count = metadata.get("programs")
     return {
         "format": FORMAT,
         "programs": programs(report.frame) if known_count is None else known_count,
+        "headline": " · ".join(text for text in headline(report) if text),
         "comparisons": len(report.frame),
         "verdicts": {item.verdict.name: item.count for item in verdict_counts(report.frame)},
         "slack": slack(report.frame, report.threshold),
@@ -41,7 +44,7 @@ def summary(report: Report, digest: str) -> dict[str, Any]:
         "versions": metadata.get("versions") or {},
         "findings": [_finding(finding) for finding in report.findings],
         "culprits": {name: [f["id"] for f in group] for name, group in by_culprit(report.findings)},
-        "without_arbiter": dict(without_arbiter(report.findings)),
+        "without_arbiter": dict(without_arbiter(report)),
         "coverage_counts": coverage_counts(report.coverage),
         "sample_coverage": [_samples(counted) for counted in sample_counts(report.coverage)],
         "coverage": list(report.coverage),
@@ -70,4 +73,5 @@ def _finding(finding: Any) -> dict[str, Any]:
     record = {key: item for key, item in finding.items() if key not in ("script", "case")}
     record["repro"] = None if finding["script"] is None else repro_path(finding["id"])
     record["case"] = None if finding["case"] is None else case_path(finding["id"])
+    record["group"] = finding_group(finding)
     return record

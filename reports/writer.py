@@ -37,8 +37,9 @@ def write_report(
 
     `frame` comes from `frame_from_rows`. `metadata` may hold `torch_version`, `versions` (name -> text), `platform`,
     `threads`, `command`, `seed`, `seconds`, `threshold` (greatest z that agrees), `programs` (a count), `warning` (text
-    or list of texts, shown at the top: an untested version of torch), and anything else that is plain data. The keys of
-    the other records are listed in `content.py`; whatever is left out is shown as a dash.
+    or list of texts, shown at the top: an untested version of torch), `kind` ("check" or "tests", where a finding is
+    one comparison), and anything else that is plain data. The keys of the other records are listed in `content.py`;
+    whatever is left out is shown as a dash. A row that fails and whose `finding` names none becomes a finding.
 
     Raises ReportDataError (a ValueError) for data that does not fit, ReportPathError (an OSError) where `out` cannot be
     written.

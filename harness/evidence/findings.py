@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-import pandas as pd
+from typing import Any
 
 from .known import KnownIssue, match
-
-if TYPE_CHECKING:
-    from ..result import CheckResult
 
 FAILING = ("mismatch", "crashed", "timeout", "raised", "accepted")
 SLIGHT = 1e-3  # a relative error that shows less well; it ranks the cases of one finding and judges nothing
@@ -116,38 +111,3 @@ def _free(base: str, taken: set[str]) -> str:
         number += 1
     taken.add(name.lower())
     return name
-
-
-NOT_ASKED = "what a check of yours finds is not put to the arbiter"
-
-
-def of_check(result: CheckResult, case: str) -> dict[str, Any] | None:
-    """What is wrong in one check, as a finding without an identifier, with its worst row and the line of its culprit;
-    None where nothing is. case: what was checked.
-    """
-    if result.verdict not in FAILING and not (result.verdict == "inaccurate" and result.fails):
-        return None
-    rows = result.frame[result.frame["verdict"] == result.verdict]
-    row = {k: None if pd.isna(x) else x for k, x in rows.loc[rows["z"].fillna(-1.0).idxmax()].items()}
-    c = result.culprit
-    line = f"{c.file}:{c.line}" if c is not None and c.file else ""
-    called = f", called at {c.called}" if c is not None and c.called else ""
-    z, theirs, right = (None if row[k] is None else float(row[k]) for k in ("z", "torch_value", "reference_value"))
-    return {
-        "op": row["op"],
-        "culprit": row["culprit"] if c is None else c.operation,
-        **{name: row[name] for name in ("mode", "runner", "dtype", "verdict", "known")},
-        "z": z,
-        "torch_value": theirs,
-        "right_value": right,
-        "arbiter": NOT_ASKED,
-        "note": ". ".join(text for text in (f"Found by {case}", row["message"]) if text),
-        "fails": not result.ok,
-        "line": line + called or None,
-    }
-
-
-def named(findings: Iterable[Mapping[str, Any]], names: Iterable[str]) -> list[dict[str, Any]]:
-    """Findings of checks, each with an identifier made from the name of its check."""
-    taken: set[str] = set()
-    return [{"id": _free(identifier(name), taken), **f} for f, name in zip(findings, names, strict=True)]

@@ -79,11 +79,11 @@ def name_own(
             covering[k] = parts[0]
         if covering[k] is not None:
             row["known"] = str(covering[k])
-    open_rows = [issue is None for row, issue in zip(rows, covering, strict=True) if not _is_fine(row)]
+    open_rows = [issue is None for row, issue in zip(rows, covering, strict=True) if not is_fine(row)]
     return bool(open_rows) and not any(open_rows), said
 
 
-def _is_fine(row: Mapping[str, Any]) -> bool:
+def is_fine(row: Mapping[str, Any]) -> bool:
     """Whether a row needs no excuse: agree, convention, and inaccurate that does not fail a run (relative error at most
     0.5, or a dtype below float64, and a number where there is one).
     """

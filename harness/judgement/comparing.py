@@ -56,7 +56,7 @@ NO_ONE_MEANING = "mode {0} of a run under no_grad: tangents flow through it and 
 
 @dataclass
 class Found:
-    """What a comparison found beside its rows."""
+    """What a comparison found beside its rows. local: operations that are wrong alone, beside `culprit`."""
 
     culprit: Culprit | None = None
     unsupported: dict[str, str] = field(default_factory=dict)
@@ -64,6 +64,7 @@ class Found:
     recording: Recording | None = None
     seen: Witnessed | None = None
     call: int | None = None
+    local: list[Culprit] = field(default_factory=list)
 
 
 def compare_reverse(subject: Subject, rows: Rows) -> Found:
@@ -104,6 +105,7 @@ def compare_reverse(subject: Subject, rows: Rows) -> Found:
     greatest = max(wrong, key=lambda p: (p[0].quantity == "value", p[0].judgement.z), default=None)
     if greatest is not None:
         found.culprit = culprit_of(*greatest, recording)
+        found.local = [culprit_of(*p, recording) for p in wrong if p is not greatest]
     forms, changed = rows_of_forms(recording, nodes, rows, subject.dtype), rows_of_hooks(hooks, rows, subject.dtype)
     found.culprit = found.culprit or forms or changed
     whole = _globally(subject, rows, found, recording, seen, wrt, c, gradients, local)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,8 @@ class Noted:
     """What one test compared. checks: calls of gradient_check, under hypothesis one or more for each example. z:
     greatest over all rows, None where no row has one. culprit: of the worst check. rows: of all checks; under
     hypothesis, which tries a hundred examples, of one of them: the last with the worst verdict, which is the smallest
-    that hypothesis came to, or the one with the greatest z where all is well. findings: what is wrong in these rows.
+    that hypothesis came to, or the one with the greatest z where all is well. faults: what is at fault in each row, as
+    the fields of a Culprit, None where nothing is.
     """
 
     nodeid: str
@@ -37,7 +38,7 @@ class Noted:
     unsupported: set[str] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
     rows: list[dict[str, Any]] = field(default_factory=list)
-    findings: list[dict[str, Any]] = field(default_factory=list)
+    faults: list[dict[str, Any] | None] = field(default_factory=list)
 
     def add(self, result: CheckResult) -> None:
         """One more check."""
@@ -52,9 +53,9 @@ class Noted:
             self.culprit = "" if c is None else f"{c}, called at {c.called}" if c.called else str(c)
         if self.keeps_rows and not self.made_by_hypothesis:
             self.rows += self._rows(result, "" if self.checks == 1 else f" #{self.checks}")
-            self.findings += self._findings(result)
+            self.faults += _faults(result)
         elif self.keeps_rows and (is_worse or not self.rows or (is_equal and (not result.ok or _above(z, self.z)))):
-            self.rows, self.findings = self._rows(result, ""), self._findings(result)
+            self.rows, self.faults = self._rows(result, ""), _faults(result)
         if _above(z, self.z):
             self.z = z
         self.verdict = min(self.verdict, result.verdict, key=RANK.__getitem__)
@@ -67,12 +68,6 @@ class Noted:
         cells = frame.astype(object).where(frame.notna(), None)
         return [{**row, "case": self.nodeid + which} for row in cells.to_dict("records")]
 
-    def _findings(self, result: CheckResult) -> list[dict[str, Any]]:
-        from ..evidence.findings import of_check
-
-        found = of_check(result, self.nodeid)
-        return [] if found is None else [found]
-
     def added_to(self, properties: Iterable[tuple[str, object]]) -> list[tuple[str, object]]:
         """The properties of a test with ours in them, once."""
         z = "" if self.z is None else f"{self.z:.6g}"
@@ -82,6 +77,10 @@ class Noted:
     def plain(self) -> dict[str, Any]:
         """Plain data, which goes from a worker of xdist to the controller."""
         return {**vars(self), "unsupported": sorted(self.unsupported)}
+
+
+def _faults(result: CheckResult) -> list[dict[str, Any] | None]:
+    return [None if culprit is None else asdict(culprit) for culprit in result.culprits]
 
 
 def lines(received: Mapping[str, Mapping[str, Any]], root: Path) -> Iterator[str]:
@@ -115,16 +114,24 @@ def _count(n: int, what: str) -> str:
 
 def write(received: Mapping[str, Mapping[str, Any]], out: Path, arguments: Iterable[str]) -> tuple[str, bool]:
     """Write the report of a session, whole or not at all. Returns what is said of it, and whether it failed."""
+    import pandas as pd
+
     from ...reports import ReportError, frame_from_rows, write_report
     from ..campaigns.campaign import environment
-    from ..evidence.findings import named
+    from ..evidence.checked import findings_of
+    from ..result import Culprit
 
-    rows = [row for _, noted in sorted(received.items()) for row in noted["rows"]]
-    found = [(f, nodeid.rpartition("::")[2]) for nodeid, noted in sorted(received.items()) for f in noted["findings"]]
-    findings = named(*zip(*found, strict=True)) if found else []
-    metadata = {**environment(), "command": shlex.join(["pytest", *map(str, arguments)]), "programs": len(received)}
+    frames, findings = [], []
+    for nodeid, noted in sorted(received.items()):
+        culprits = [None if fault is None else Culprit(**fault) for fault in noted["faults"]]
+        taken = [finding["id"] for finding in findings]
+        frame, found = findings_of(frame_from_rows(noted["rows"]), culprits, nodeid, taken)
+        frames, findings = [*frames, frame], [*findings, *found]
+    frame = pd.concat(frames, ignore_index=True) if frames else frame_from_rows([])
+    command = shlex.join(["pytest", *map(str, arguments)])
+    metadata = {**environment(), "command": command, "programs": len(received), "kind": "tests"}
     try:
-        folder = write_report(frame_from_rows(rows), out, metadata=metadata, findings=findings)
+        folder = write_report(frame, out, metadata=metadata, findings=findings)
     except ReportError as error:
         return f"no report was written: {error}", True
     return f"the report is {folder / 'report.html'}", False

@@ -79,16 +79,6 @@ def test_check_is_0_for_a_right_gradient_and_1_with_the_line_for_a_wrong_one(cap
     assert "called at" not in out  # a command calls it, no line of the user's
 
 
-def test_the_report_of_a_check_lists_what_it_found(capsys, target, tmp_path):
-    for name, count in (("right", 0), ("faulty", 1)):
-        run(capsys, "check", f"{target}:{name}", "--out", tmp_path / name)
-        found = json.loads((tmp_path / name / "summary.json").read_text())["findings"]
-        assert len(found) == count
-    (finding,) = found
-    assert (finding["culprit"], finding["line"], finding["fails"]) == ("FaultyBackward", f"{target}:8", True)
-    assert f"{target}:8" in (tmp_path / name / "report.html").read_text()
-
-
 def test_a_target_may_return_named_arguments_too(capsys, target):
     code, out, _ = run(capsys, "check", f"{target}:scaled")
     assert (code, out.split(":")[0]) == (0, "agree")

@@ -294,17 +294,24 @@ def test_the_report_holds_the_rows_of_every_test_and_one_example_of_hypothesis(a
     assert "test_it.py::test_twice #2" in {*frame["case"]}
 
 
-def test_the_report_lists_what_is_wrong_by_test_and_with_the_line_of_the_call(alone, project):
-    found = {f["id"]: f for f in json.loads((project / "alone" / "summary.json").read_text())["findings"]}
-    assert {name: f["fails"] for name, f in found.items()} == {
-        **dict.fromkeys(("test-wrong", "test-raising", "test-some-example-is-wrong", "wrong"), True),
-        "test-known": False,
-    }
-    line = found["test-wrong"]["line"]
-    assert re.fullmatch(r"\S+targets.py:\d+, called at \S+test_it.py:\d+", line)
-    assert line in (project / "alone" / "report.html").read_text()
-    assert f"at {line}".replace("_", r"\_") in (project / "alone" / "report.md").read_text()
-    assert "called at" not in found["wrong"]["line"]  # that Function is called by no line of a test
+def test_the_report_lists_every_comparison_that_differs_with_its_test(alone, shared, project):
+    frame = rows(project / "alone")
+    failing = frame[frame["verdict"].isin(["mismatch", "raised", "unsupported", "indeterminate"])]
+    said = [json.loads((project / name / "summary.json").read_text()) for name in ("alone", "shared")]
+    assert said[0]["findings"] == said[1]["findings"] and said[0]["headline"] == said[1]["headline"]
+    assert sorted(f["id"] for f in said[0]["findings"]) == sorted(failing["finding"])
+    groups = {(short(f["program"]), f["group"]) for f in said[0]["findings"]}
+    told = {short(name): line for name, line in section(alone.stdout).items()}
+    not_ok = {name for name, line in told.items() if not line.startswith("agree")}
+    assert groups == {(name, "yours" if name == "known" else "new") for name in not_ok}
+    assert re.match(rf"\d+ mismatches, \d+ raised, .* in {len(not_ok) - 1} tests: ", said[0]["headline"])
+    page = (project / "alone" / "report.html").read_text().replace("<wbr>", "")
+    assert all(f["line"] in page and f["program"] in page for f in said[0]["findings"] if f["line"])
+    lines = {short(f["program"]): f["line"] for f in said[0]["findings"] if f["op"] == "CubeBackward"}
+    written = TARGETS.splitlines().index("    def backward(ctx, g):")
+    assert re.fullmatch(rf"\S+targets.py:{written}, called at \S+test_it.py:\d+", lines["wrong"])
+    assert f"at {lines['wrong']}".replace("_", r"\_") in (project / "alone" / "report.md").read_text()
+    assert "called at" not in lines["targets.py::wrong"]  # that Function is called by no line of a test
 
 
 def test_the_properties_in_the_xml_are_those_of_the_summary(alone, project):

@@ -65,7 +65,9 @@ def _not_agreeing(draw: random.Random, number: int) -> dict[str, Any]:
     if kind == "mismatch":
         z = draw.choice((1e3, 3e5, 1e12, float("inf"), float("nan")))
         return {"verdict": kind, **numbers, "z": z, "finding": f"f{number % 12}-op", "culprit": "aten::op"}
-    return {"verdict": kind, "z": None, "message": f"{kind}: derivative for aten::thing_{number} is not implemented"}
+    finding = {"finding": f"f{number % 12}-op"} if kind == "raised" else {}
+    message = f"{kind}: derivative for aten::thing_{number} is not implemented"
+    return {"verdict": kind, "z": None, **finding, "message": message}
 
 
 def fake_findings(count: int = 12) -> list[dict[str, Any]]:
