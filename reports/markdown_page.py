@@ -112,7 +112,8 @@ def _verdicts(page: _Page, report: Report) -> None:
 
 def _findings(page: _Page, report: Report) -> None:
     titles = group_titles(report)
-    more = ["compared", "entry", "known", "what it says", report.unit] if report.unit else ["arbiter", "known", "script"]
+    unit = report.unit
+    more = ["compared", "entry", "known", "what it says", unit] if unit else ["arbiter", "known", "script"]
     heads = ["culprit", "operation", "mode", "verdict", "z", "PyTorch", "witness", *more]
     for name, findings in groups_of(report).items():
         page.table(f"## {escape(titles[name])}", heads, _finding_rows(findings, report.unit), 0.5)
