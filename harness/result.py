@@ -42,7 +42,8 @@ KINDS = {
     "there what it saved: the tangent is right, and its derivative is not",
     OPERATOR: "the derivative registered for this operator is wrong, or none is in this mode (torch.library takes no "
     "forward derivative, and PyTorch drops the tangent of such an operator without a word; in torch.func also the "
-    "gradient of one without register_autograd), or what register_lowering was told of it is not what it computes",
+    "gradient of one without register_autograd; and everywhere that of what it writes into an argument), or what "
+    "register_lowering was told of it is not what it computes",
     OVERWRITTEN: "numbers that the backward pass needs were changed where autograd could not see it, at this line or "
     "after it: a write through .data or into shared memory, or hooks on saved tensors that lose digits. Write without "
     ".data, or into a clone",

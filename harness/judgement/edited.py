@@ -13,7 +13,7 @@ from ..errors import CannotRecord, NothingReturned, TheirsRaised
 from ..recorder.preserving import random_states, set_random_states
 from ..recorder.recorded_run import Call, Recording, Ref
 from ..recorder.witnessing import Witnessed
-from ..result import EDITED, Culprit
+from ..result import EDITED, OPERATOR, Culprit
 from .comparing import Found
 from .culprits import place
 from .judging import worst
@@ -23,6 +23,12 @@ from .subject import Subject, record
 CHANGED = (
     "the value of the result of {0} was changed at {1} or after it by something that no operator call shows, such as a "
     "write through a NumPy view, DLPack, its storage or its address: PyTorch's gradient is that of the value before it"
+)
+
+
+WRITTEN_BY = (
+    "the value of the result of {0} was changed by {2}, of which PyTorch takes no derivative: its gradient is that of "
+    "the value before it"
 )
 
 
@@ -67,6 +73,9 @@ def _row_of_edit(recording: Recording, seen: Witnessed, subject: Subject, rows: 
         change = np.nan_to_num(np.abs(now.value - was.value), nan=np.inf)
         entry = tuple(int(i) for i in np.unravel_index(int(np.argmax(change)), change.shape))
         torch_value, right = float(now.value[entry]), float(was.value[entry])
+        writer = _maker(recording, after)
+        by = writer if writer is not call and writer is not None else None
+        message = (CHANGED if by is None else WRITTEN_BY).format(call.qualified, call.where, by and by.qualified)
         rows.add(
             operation=call.qualified,
             mode=mode,
@@ -82,8 +91,11 @@ def _row_of_edit(recording: Recording, seen: Witnessed, subject: Subject, rows: 
             torch_value=torch_value,
             reference_value=right,
             culprit=call.qualified,
-            message=CHANGED.format(call.qualified, call.where),
+            message=message,
         )
+        if by is not None:
+            operation = f"{by.qualified}, which writes into the result of {call.qualified}"
+            return Culprit(operation, *place(by.where), entry, torch_value, right, mode, kind=OPERATOR)
         operation = f"a change, past all calls, of the result of {call.qualified}"
         return Culprit(operation, *place(call.where), entry, torch_value, right, mode, kind=EDITED)
     return None

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
+import torch._library.autograd
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from .nested import replaced
@@ -13,6 +16,8 @@ from .nested import replaced
 # Of a zero without memory these two read memory, and the process dies, where a mode calls them: it calls their kernel
 # past the one that knows such zeros (torch 2.13). Without a mode both are right.
 READS_MEMORY = frozenset((torch.ops.aten.mul.Scalar, torch.ops.aten.add.Scalar))
+_TORCH = os.path.dirname(torch.__file__) + os.sep
+_GENERATED = torch._library.autograd.__file__  # where `custom_op` makes the Function of an operator
 
 
 def run_kernel(func: Any, args: Any, kwargs: Any) -> Any:
@@ -45,6 +50,18 @@ def run_opened(mode: AbstractContextManager[Any], func: Any, args: Any, kwargs: 
         if not func._schema.is_mutable:  # as the dispatcher does before it calls a kernel
             args, kwargs = replaced((args, kwargs), torch.Tensor, lambda t: t.resolve_conj().resolve_neg())
         return func.redispatch(torch._C.DispatchKeySet(key), *args, **kwargs)
+
+
+def is_generated(func: Any) -> bool:
+    """Whether this call of an operator that writes into its arguments comes from the Function that `custom_op` makes,
+    which switches gradients off although the caller has them on, and passes nothing for what is written.
+    """
+    frame: Any = sys._getframe(2) if func.namespace != "aten" and func._schema.is_mutable else None
+    while frame is not None and frame.f_code.co_filename.startswith(_TORCH):
+        if frame.f_code.co_filename == _GENERATED and frame.f_code.co_name == "forward":
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _tensors(args: Any, kwargs: Any) -> list[torch.Tensor]:

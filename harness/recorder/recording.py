@@ -22,7 +22,7 @@ from ..lowering import find
 from .applied import noting_lines
 from .draws import may_draw, state_of
 from .geometry import Geometry, are_apart, positions
-from .kernels import is_opened, run_kernel, run_opened
+from .kernels import is_generated, is_opened, run_kernel, run_opened
 from .nested import replaced, tensors_in
 from .recorded_run import Call, Recorded, Recording, Ref
 from .source_lines import line_inside, run_code
@@ -259,6 +259,8 @@ class Recorder(TorchDispatchMode):
             name = func._schema.name, func._overloadname, func
             self.recording.inside.append(Call(*name, refs_args, refs_kwargs, (), sequence, True, line_inside()))
             return result
+        if self.watchful and func.namespace == "aten":
+            replaced((args, kwargs), torch.Tensor, functools.partial(self._note_own_write, written))
         if state is not None:
             self.recording.drawn.note(func, kwargs, state, flat)
         if not written and all(not isinstance(r, torch.Tensor) or r.is_meta for r in flat):
@@ -268,7 +270,10 @@ class Recorder(TorchDispatchMode):
         self._pending: list[tuple[int, int, torch.Tensor]] = []
         self._aside: list[tuple[_Known, int]] = []
         outputs: list[int | None] = []
+        before, generated = [self._known[id(t)].variable for t in written], is_generated(func)
         fresh = {id(t): self._after_write(t, number, sequence) for t in written}
+        if generated:
+            self.recording.edits += zip(before, fresh.values(), strict=True)
         for r in flat:
             if not isinstance(r, torch.Tensor) or id(r) in fresh or id(r) in stands:
                 outputs.append(fresh.get(id(r)))
@@ -288,7 +293,7 @@ class Recorder(TorchDispatchMode):
                 refs_kwargs,
                 (*outputs, *hidden),
                 sequence,
-                torch.is_grad_enabled(),
+                generated or torch.is_grad_enabled(),
                 line_inside(),
                 torch.autograd.forward_ad._current_level >= 0,
             )
@@ -301,6 +306,14 @@ class Recorder(TorchDispatchMode):
             seen = torch.is_grad_enabled()
             self._flat[storage] = self._pseudo("storage::write", arguments, whole_of(t), sequence, seen)
         return result
+
+    def _note_own_write(self, written: list[torch.Tensor], t: torch.Tensor) -> None:
+        """Read an argument anew that an operation wrote into although its schema does not say so, such as the running
+        mean of a norm: that is the operation's own.
+        """
+        known = self._known[id(t)]
+        if not any(t is w for w in written) and self._is_other(known):
+            self._beside(t, known, False)
 
     def _made_inside(self, results: Any, args: Any, kwargs: Any, since: tuple[int, int]) -> list[torch.Tensor]:
         """Arguments and results of an operator that are known by the calls that its kernel made. since: the number of

@@ -91,6 +91,11 @@ with_backward.register_autograd(
 )
 
 
+@torch.library.custom_op("gradwitness_kernels::doubled_into", mutates_args=("y",))
+def doubled_into(x: torch.Tensor, y: torch.Tensor) -> None:
+    y.copy_(2 * x)
+
+
 class ByOperator(torch.autograd.Function):
     """x sin x by an operator's kernel; `slope` is the factor of the derivative that is 1 where it is right."""
 
@@ -221,3 +226,33 @@ def test_a_second_run_is_followed_through_a_kernel():
 
     result = check(fn, X)
     assert result.verdict == "indeterminate" and "aten::add.Tensor" in result.explain()
+
+
+def into_a_result(x):
+    y = x * 3
+    doubled_into(x, y)
+    return (y * y).sum()
+
+
+def test_an_operator_that_writes_into_a_result_is_named_since_pytorch_passes_the_gradient_of_what_was_there():
+    """y = 2x, whose square has the slope 8x; PyTorch has 2 y · 3 = 12x."""
+    leaf = X.clone().requires_grad_()
+    torch.testing.assert_close(torch.autograd.grad(into_a_result(leaf), leaf)[0], 12 * X)
+    result = check(into_a_result, X)
+    culprit = result.culprit
+    assert (result.verdict, culprit.kind) == ("mismatch", "custom operator"), result.explain()
+    written = "gradwitness_kernels::doubled_into.default, which writes into the result of aten::mul.Tensor"
+    assert (culprit.operation, culprit.line) == (written, into_a_result.__code__.co_firstlineno + 2)
+    assert "gradwitness_kernels::doubled_into.default" in result.unsupported
+
+
+@pytest.mark.parametrize(("detached", "verdict"), [(False, "unsupported"), (True, "agree")])
+def test_an_operator_that_writes_into_a_constant_is_unsupported_unless_it_is_given_constants(detached, verdict):
+    def fn(x):
+        y = torch.zeros_like(x)
+        doubled_into(x.detach() if detached else x, y)
+        return (x * y).sum()
+
+    result = check(fn, X)
+    assert result.verdict == verdict, result.explain()
+    assert detached or "It writes into its arguments: let it return a new tensor" in result.explain()
