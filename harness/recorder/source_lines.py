@@ -82,24 +82,26 @@ def told_apart(calls: Sequence[tuple[Any, tuple[str, ...]]]) -> list[str]:
     calls: what was called, and the lines of the call, innermost first. The innermost line is enough where no other call
     was made there; then those lines further out are added that others do not have, and at last, in a loop, the count.
     """
-    rivals: dict[Any, list[int]] = {}
+    said = [list(lines[:1]) for _, lines in calls]
+    alike: dict[Any, list[int]] = {}
     for i, (function, lines) in enumerate(calls):
-        rivals.setdefault((function, lines[:1]), []).append(i)
-    return [_apart(calls, i, rivals[function, lines[:1]]) for i, (function, lines) in enumerate(calls)]
-
-
-def _apart(calls: Sequence[tuple[Any, tuple[str, ...]]], own: int, rivals: Sequence[int]) -> str:
-    """The words for the call `own` among `rivals` of the same innermost line, itself among them."""
-    lines = calls[own][1]
-    said = list(lines[:1])
-    for depth, line in enumerate(lines[1:], 1):
-        alike = [i for i in rivals if calls[i][1][depth : depth + 1] == (line,)]
-        if len(alike) < len(rivals):
-            said.append(f"from {line}")
-            rivals = alike
-    if len(rivals) > 1 and said:
-        said.append(f"call {rivals.index(own) + 1} of {len(rivals)} there")
-    return ", ".join(said)
+        alike.setdefault((function, lines[:1]), []).append(i)
+    waiting = [(1, group) for group in alike.values() if len(group) > 1]
+    while waiting:
+        depth, group = waiting.pop()
+        parts: dict[tuple[str, ...], list[int]] = {}
+        for i in group:
+            parts.setdefault(calls[i][1][depth : depth + 1], []).append(i)
+        if list(parts) == [()]:
+            for number, i in enumerate(group, 1):
+                said[i] += [f"call {number} of {len(group)} there"] if said[i] else []
+            continue
+        for line, part in parts.items():
+            for i in part if len(parts) > 1 else ():
+                said[i] += [f"from {text}" for text in line]
+            if len(part) > 1:
+                waiting.append((depth + 1, part))
+    return [", ".join(words) for words in said]
 
 
 @functools.cache

@@ -211,6 +211,12 @@ def test_lines_further_out_are_said_only_where_they_differ():
     assert placed([]) == []
 
 
+def test_many_calls_of_one_loop_are_told_apart_in_linear_time():
+    count = 100_000  # a comparison of each with each would take hours
+    said = told_apart([("f", ("a:1", "b:2", "c:3"))] * count)
+    assert said[7] == f"a:1, call 8 of {count} there" and len(set(said)) == count
+
+
 def test_an_apply_that_is_itself_checked_is_placed_where_the_check_is_asked_for():
     result = check(Cube.apply, (POINT, True))
     assert (
