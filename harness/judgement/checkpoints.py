@@ -47,6 +47,7 @@ def _inner(subject: Subject, node: Node) -> Subject:
     names += subject.names[len(subject.inputs) :]
     made = Subject(call, inputs, subject.parameters, names, subject.module, subject.seed)
     made.arriving = lambda outputs: _arrived(node, outputs)
+    made.spoiled = node.spoils
     return made
 
 

@@ -116,7 +116,8 @@ def compare_reverse(subject: Subject, rows: Rows) -> Found:
     if not any(v in seen.tracers for v in recording.outputs):
         rows.rows[-1]["message"] = NOTHING_DEPENDS
     rows.rows[-1]["seconds"] = time.perf_counter() - start
-    made = BackwardPass(nodes, recording.torch_outputs, c, leaves, gradients, [n for _, n in wrong])
+    accused = [n for _, n in wrong]
+    made = BackwardPass(nodes, recording.torch_outputs, c, leaves, gradients, accused, spoiled=subject.spoiled)
     found.culprit = rows_of_writes(made, rows, subject.dtype, found.culprit, greatest[1] if greatest else None)
     inner = inside_checkpoints(subject, nodes, found.culprit, compare_reverse)
     if inner is not None:

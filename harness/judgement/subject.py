@@ -23,7 +23,7 @@ class Subject:
     parameter. thorough: the callable is a user's, so that cut graphs and runs that differ are looked for. asked: per
     leaf, whether the user has it require a gradient. written: set once the callable is known to write into an input.
     arriving: of the outputs, the cotangents that they are to get; random ones where it gives None. watchful: the run is
-    recorded so that writes are seen which no call shows.
+    recorded so that writes are seen which no call shows. spoiled: what it writes into these cotangents, others meet.
     """
 
     call: Callable[..., Any]
@@ -37,6 +37,7 @@ class Subject:
     written: str | None = None
     arriving: Callable[[Sequence[torch.Tensor]], list[torch.Tensor | None] | None] = lambda outputs: None
     watchful: bool = False
+    spoiled: bool = False
 
     @property
     def leaves(self) -> list[torch.Tensor]:

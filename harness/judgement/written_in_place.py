@@ -34,7 +34,8 @@ REFUSAL = "modified by an inplace operation"  # PyTorch, of a saved tensor that 
 @dataclass
 class BackwardPass:
     """What one backward pass left: its nodes, the outputs with the cotangents that were handed over, the leaves by name
-    and their gradients, the nodes that are wrong alone; and what PyTorch raised instead.
+    and their gradients, the nodes that are wrong alone; and what PyTorch raised instead. spoiled: whether others are
+    known to meet what is written into these cotangents.
     """
 
     nodes: Sequence[Node]
@@ -44,6 +45,7 @@ class BackwardPass:
     gradients: Sequence[torch.Tensor | None] = ()
     wrong: Sequence[Node | None] = ()
     refused: str = ""
+    spoiled: bool = False
 
     @functools.cached_property
     def changes(self) -> list[np.ndarray[Any, Any]]:
@@ -80,7 +82,9 @@ def rows_of_writes(
     """One row for every write, a mismatch where somebody else met the numbers that were written; and the culprit in the
     light of them. accused: the node whose rule is the culprit so far.
     """
-    writes = [(n, w) for n in made.nodes for w in n.writes if n.name != CHECKPOINT]  # which runs what the user wrote
+    for n in made.nodes:
+        n.spoils = any(not w.saved and _met(n, w, made) for w in n.writes)
+    writes = [(n, w) for n in made.nodes for w in n.writes if n.name != CHECKPOINT]  # what runs inside it is named
     met = [_met(n, w, made) for n, w in writes]
     if not any(met) and culprit is not None and culprit.kind == END_TO_END:
         met = ["" if w.saved else SHARED for _, w in writes]  # several writes into one tensor
@@ -105,6 +109,9 @@ def _met(n: Node, w: Write, made: BackwardPass) -> str:
     """Who met the numbers that were written, in words; "" if nobody did."""
     if not w.saved:
         change = _greatest(w.after - w.before, w)
+        given = [to_numpy(g) for g in made.cotangents if g is not None and made.spoiled]
+        if any(np.array_equal(g, w.before) for g in given):
+            return SHARED
         return SHARED if any(_alike(_greatest(x, w), change, w) for x in made.changes) else ""
     if REFUSAL in made.refused:
         return REFUSED

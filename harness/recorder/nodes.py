@@ -31,7 +31,7 @@ class Node:
     received, sent: PyTorch's adjoints, filled by the backward run (None where PyTorch passed nothing): what arrived
     after hooks on its way, and what the node itself sent before hooks of its own. returned: for a custom Function that
     ran, per edge what its `backward` returned before PyTorch made it fit. raised: whether that `backward` raised.
-    writes: what it wrote into that was not its own.
+    writes: what it wrote into that was not its own. spoils: whether others met what it wrote into a gradient.
     """
 
     node: Any
@@ -46,6 +46,7 @@ class Node:
     returned: dict[int, Shown | None] = field(default_factory=dict)
     raised: bool = False
     writes: list[Write] = field(default_factory=list)
+    spoils: bool = False
 
     @property
     def is_custom(self) -> bool:

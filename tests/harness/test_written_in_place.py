@@ -170,9 +170,16 @@ def test_it_is_named_in_modes_of_higher_order_as_what_is_wrong_in_the_first(mode
     assert result.verdict == "mismatch" and result.culprit.operation == "DoubledBackward"
 
 
-def test_it_is_named_inside_a_checkpoint_too():
-    result = check(lambda x: x.sin() + checkpoint(lambda y: Doubled.apply(y.exp()), x, use_reentrant=False), POINT)
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_it_is_named_inside_a_checkpoint_too(reentrant):
+    def fn(x, f=Doubled):
+        s = x.sin()
+        return s + checkpoint(lambda y: f.apply(y.exp()), x, use_reentrant=reentrant)
+
+    result = check(fn, POINT)
     assert result.verdict == "mismatch" and result.culprit.operation == "DoubledBackward"
+    assert result.culprit.line == line_of(doubling_in_place)[1]
+    assert check(lambda x: fn(x, Cloning), POINT).verdict == "agree"
 
 
 def tripling_what_it_saved(ctx, g):
