@@ -27,7 +27,7 @@ from .errors import (
 from .evidence.checked import blame
 from .evidence.known import load, match
 from .evidence.own_issues import name_own
-from .judgement.alone import wrong_alone
+from .judgement.alone import wrong_alone, wrong_in_backward
 from .judgement.comparing import Found, Subject
 from .judgement.judging import worst
 from .judgement.left_out import left_out
@@ -36,7 +36,7 @@ from .judgement.rows import Rows
 from .judgement.tangents_within import HELD_CONSTANT
 from .recorder.preserving import random_state, untouched
 from .recorder.reachable import as_module, name_of
-from .result import ALL_NAN, END_TO_END, NOTHING_DEPENDS, CheckResult, Culprit
+from .result import ALL_NAN, CUSTOM, END_TO_END, NOTHING_DEPENDS, CheckResult, Culprit
 from .runners import compare_with
 from .runners.arrangements import Arrangement, arrangements, in_place_variant
 from .runners.compiling import as_written
@@ -168,7 +168,7 @@ def check(
                         rows.add(mode=mode, runner=runner, message=error.text, seconds=seconds, **raised)
                         blame(rows.rows, Found(culprit=error.culprit), blamed)
                         continue
-                    if runner == "autograd" and mode != "R":
+                    if runner == "autograd":
                         _alone(subject, found, mode, rows.rows[before:])
                     _say_untested(found, rows.rows[before:])
                     if compiled_parts and not {runner, *runners} & {*COMPILED}:
@@ -272,10 +272,12 @@ def _ready(
 
 
 def _alone(subject: Subject, found: Found, mode: str, written: Sequence[dict[str, Any]]) -> None:
-    """Name the operation that is wrong on its own in a mode other than R, in `found` and in the rows of that mode."""
-    if found.culprit is None or found.culprit.kind != END_TO_END:
+    """Name the operation that is wrong on its own in a mode other than R, in `found` and in the rows of that mode; in
+    mode R the custom Function that the backward of the accused one applies.
+    """
+    if found.culprit is None or found.culprit.kind != (CUSTOM if mode == "R" else END_TO_END):
         return
-    culprit = wrong_alone(subject, found, mode)
+    culprit = wrong_in_backward(subject) if mode == "R" else wrong_alone(subject, found, mode)
     if culprit is not None:
         found.culprit = culprit
         for r in written:

@@ -29,7 +29,7 @@ AS_WRITTEN = "held constant, as written"
 WROTE = "written in place:"
 ATEN, CUSTOM, HOOK, CUT = "ATen rule", "custom Function", "hook", "cut graph"
 NESTED, TANGENTS, OPERATOR = "nested forward mode", "forward mode within", "custom operator"
-OVERWRITTEN, EDITED = "overwritten", "changed out of sight"
+OVERWRITTEN, EDITED, UNMARKED = "overwritten", "changed out of sight", "unmarked write"
 MASKED, RANDOM = "0 · inf", "random backward"
 NONDETERMINISM, COMPILER, CHECKPOINT, END_TO_END = "nondeterminism", "compiler", "checkpoint", "end to end"
 # What is at fault, in words. A custom Function needs none: its own line says where it was called.
@@ -47,6 +47,8 @@ KINDS = {
     OVERWRITTEN: "numbers that the backward pass needs were changed where autograd could not see it, at this line or "
     "after it: a write through .data or into shared memory, or hooks on saved tensors that lose digits. Write without "
     ".data, or into a clone",
+    UNMARKED: "autograd takes the argument of this custom Function for unchanged. Call ctx.mark_dirty on it and return "
+    "it, or write into a clone",
     EDITED: "autograd knows operators alone. Change this value by operations of torch, or change a detached copy",
     MASKED: "no rule is wrong alone: an adjoint of 0 that stands for `not chosen` meets an infinite slope",
     HOOK: "this hook changed a gradient on its way. If that is meant, check without the hook",

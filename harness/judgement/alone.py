@@ -119,6 +119,25 @@ def _wrong_inside(applied: Applied, mode: str, seed: int) -> Culprit | None:
     return None
 
 
+def wrong_in_backward(subject: Subject) -> Culprit | None:
+    """A custom Function that a backward of the run applies (it differentiates inside, as a checkpoint of one's own
+    does), and that is wrong on its own: the Function around it is right.
+    """
+    try:
+        with random_state(), untouched(subject.module), noting_functions() as found:
+            outputs = [y for y in tensors_in(run_code(subject.call, *subject.inputs)) if y.requires_grad]
+            found.clear()
+            weights = [torch.ones_like(y) for y in outputs]
+            torch.autograd.grad(outputs, subject.leaves, weights, allow_unused=True)
+    except Exception:  # a reentrant checkpoint refuses autograd.grad; what is in it is looked for otherwise
+        return None
+    for inner in [f for f in placed(found) if f.active]:
+        row = _mismatch(inner, "R", subject.seed)
+        if row is not None:
+            return _culprit_of(inner, row, "R", subject.seed)
+    return None
+
+
 def _alone(applied: Applied, mode: str, seed: int) -> Subject:
     """A Function at its arguments as a subject, its results weighted above order 1."""
     leaves = [applied.args[i].clone().requires_grad_() for i in applied.active]

@@ -11,17 +11,19 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..recorder.functions import behind, in_custom_functions, is_custom
 from ..recorder.hooks import HookNote, described
 from ..recorder.nodes import Node
 from ..recorder.preserving import as_left
 from ..recorder.recorded_run import Recording, Ref
 from ..recorder.registered import registered_code
 from ..recorder.values import to_numpy
-from ..result import ATEN, CUSTOM, HOOK, OPERATOR, OVERWRITTEN, Culprit
+from ..result import ATEN, CUSTOM, HOOK, OPERATOR, OVERWRITTEN, UNMARKED, Culprit
 from .by_limits import NAN_MADE, SIDES
 from .local import LocalVerdict
 from .rows import Rows
 
+FUNCTORCH = "torch._functorch.autograd_function"
 LINE = re.compile(r"(.+?):(\d+)(?:, |$)")
 ZERO_TIMES_SLOPE = (
     "{0} at {1} multiplies an adjoint of 0 by a slope that is infinite or NaN, and "
@@ -43,7 +45,11 @@ def culprit_of(v: LocalVerdict, node: Node | None, recording: Recording) -> Culp
     where = (backward_of(node) if custom and node is not None else "") or v.where
     kind = CUSTOM if custom else ATEN if v.operation.startswith("aten::") else OPERATOR
     operation = v.operation
-    written = overwritten(node, recording) if node is not None and not custom else ""
+    if kind == ATEN and node is not None and (writer := writer_of(node, recording)) is not None:
+        function, where = writer
+        operation = f"a write of {function} into its argument, without mark_dirty, that {v.operation} needs"
+        kind = UNMARKED
+    written = overwritten(node, recording) if node is not None and not custom and kind != UNMARKED else ""
     if written:
         how = "past all calls" if recording.edits else "through .data"
         operation, where, kind = f"a write {how} into what {v.operation} needs", written, OVERWRITTEN
@@ -62,6 +68,24 @@ def overwritten(node: Node, recording: Recording) -> str:
         if call.name == "data::write" and not held.isdisjoint((*call.references(), *call.outputs)):
             return next((c.where for c in reversed(recording.calls[:number]) if c.where), "")
     return ""
+
+
+def writer_of(node: Node, recording: Recording) -> tuple[str, str] | None:
+    """The custom Function that wrote into what a node's calls read, and the line that wrote, where PyTorch was not told
+    of it (`mark_dirty`); None where there is none.
+    """
+    inside = in_custom_functions(recording)
+    told = {v for (owner, _), v in recording.edges.items() if is_custom(owner)}
+    for read in (v for i in node.calls for v in recording.calls[i].references()):
+        maker = recording.variables[read].maker
+        if maker is None or maker not in inside or maker in node.calls or read in told:
+            continue
+        call = recording.calls[maker]
+        if call.func is not None and call.func._schema.is_mutable:
+            made = ((o, v) for (o, _), v in recording.edges.items() if is_custom(o))
+            owner = next(o for o, v in made if maker in behind(recording, [v], set(), o._sequence_nr()))
+            return getattr(type(owner), "_forward_cls", type(owner)).__name__, call.where
+    return None
 
 
 def saved_changed(node: Node, recording: Recording) -> str:
@@ -94,13 +118,23 @@ def backward_of(node: Node) -> str:
     """
     if (code := registered_code(node.node)) is not None:
         return f"{code.co_filename}:{code.co_firstlineno}"
-    function = getattr(type(node.node), "_forward_cls", None)
+    function = _written(getattr(type(node.node), "_forward_cls", None))
     for name in ("backward", "vjp"):
         method = getattr(function, name, None)
         code = getattr(inspect.unwrap(method), "__code__", None) if method is not None else None
         if code is not None and code.co_filename != torch.autograd.function.__file__:
             return f"{code.co_filename}:{code.co_firstlineno}"
     return ""
+
+
+def _written(function: Any) -> Any:
+    """The Function that the user wrote, where torch.func made one of its own around it (for `vmap`, for `grad`)."""
+    while function is not None and getattr(function.backward, "__module__", "") == FUNCTORCH:
+        inner = inspect.getclosurevars(function.backward).nonlocals.get("autograd_function")
+        if inner is None:
+            break
+        function = inner
+    return function
 
 
 def place(where: str) -> tuple[str, int]:

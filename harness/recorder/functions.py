@@ -31,7 +31,7 @@ def left_torch(recording: Recording, traced: Collection[int], lowered: Collectio
     edges = recording.edges
     left = {}
     for (node, _), variable in edges.items():
-        if isinstance(node, int) or not _is_custom(node) or node.name() == CHECKPOINT:
+        if isinstance(node, int) or not is_custom(node) or node.name() == CHECKPOINT:
             continue
         name = getattr(type(node), "_forward_cls", type(node)).__name__
         if recording.edits:
@@ -62,7 +62,7 @@ def in_custom_functions(recording: Recording, name: str = "") -> set[int]:
     """
     inside: set[int] = set()
     for (node, _), variable in recording.edges.items():
-        if not isinstance(node, int) and _is_custom(node) and name in ("", node.name()):
+        if not isinstance(node, int) and is_custom(node) and name in ("", node.name()):
             inside |= behind(recording, [variable], set(), node._sequence_nr())
     return {i for i in inside if not recording.calls[i].grad_enabled}
 
@@ -80,5 +80,6 @@ def behind(recording: Recording, outputs: list[int], stops: set[int], sequence: 
     return found
 
 
-def _is_custom(node: Any) -> bool:
+def is_custom(node: Any) -> bool:
+    """Whether an owner of an edge is the node of a custom Function."""
     return isinstance(node, torch.autograd.function.BackwardCFunction)

@@ -138,6 +138,10 @@ def _read(
         if not any(i in seen.tracers for i in references) or left.keys() & set(call.outputs):
             continue
         followed = follow_detached or (number in custom and number not in checkpointed)
+        unseen = cut_no_grad and not call.grad_enabled and number not in custom and call.name != "aten::detach_"
+        if unseen and _replace_unseen(seen, number, call):  # what writes a constant too, such as zero_
+            seen.passed.append(number)
+            continue
         if is_constant(call.name) and not (followed and call.name == "aten::detach"):
             continue
         if not any(o is not None and recording.variables[o].is_float for o in call.outputs):
@@ -146,7 +150,7 @@ def _read(
             seen.beside = _replace_unseen(seen, number, call) or seen.beside
             continue
         if cut_no_grad and not call.grad_enabled and number not in custom:
-            (seen.passed if _replace_unseen(seen, number, call) else seen.cut).append(number)
+            seen.cut.append(number)
             continue
         _lower(seen, number, call)
         if not cut_no_grad and not call.grad_enabled and number not in inside:
