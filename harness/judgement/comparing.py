@@ -12,8 +12,6 @@ import numpy as np
 import torch
 
 from ...reference_engine.errors import EngineError
-from ...reference_engine.evaluate import Plan
-from ...reference_engine.reverse import reverse
 from ..errors import TheirsRaised
 from ..recorder.draws import replaying
 from ..recorder.functions import CHECKPOINT
@@ -37,13 +35,12 @@ from .local import LocalVerdict, judge_node, judge_values
 from .looking_again import look_again
 from .modes import DIRECTIONS, Drawn, ask_torch, direction, per_output, reference
 from .one_sided import hold_against_one_sided
-from .plans import started
-from .precisions import kept
 from .rows import Rows, name_part
 from .second_run import differ, row_of_parting
 from .subject import Subject, cotangents, record
 from .tangents_within import held_in_tangents
-from .worked_in import coarsest, works_in
+from .whole_runs import question_of_whole, reading_of_single_calls
+from .worked_in import works_in
 from .written_in_place import BackwardPass, rows_of_writes
 
 NO_GRAPH = (
@@ -86,8 +83,9 @@ def compare_reverse(subject: Subject, rows: Rows) -> Found:
         with random_state():
             hooks += noted_after_accumulation(subject.leaves, gradients)
     found = Found(recording=recording, seen=seen, unsupported=seen.missing)
-    local: list[tuple[LocalVerdict, Node | None]] = [(v, None) for v in judge_values(seen, subject.seed)]
-    local += [(v, n) for n in nodes for v in judge_node(seen, n, subject.seed)]
+    single = reading_of_single_calls(subject, recording, seen, wrt, c)
+    local: list[tuple[LocalVerdict, Node | None]] = [(v, None) for v in judge_values(single, subject.seed)]
+    local += [(v, n) for n in nodes for v in judge_node(single, n, subject.seed)]
     for v, _ in local:
         value = v.quantity == "value"
         rows.judged(
@@ -143,7 +141,6 @@ def _globally(
     local: list[tuple[LocalVerdict, Node | None]],
 ) -> list[Judgement]:
     """One row per leaf for the end-to-end gradient, at PyTorch's own forward values; their judgements."""
-    outputs = [(v, g) for v, g in zip(recording.outputs, c, strict=True) if g is not None and v in seen.tracers]
     used = [v for v in dict.fromkeys(wrt) if v >= 0]
     if seen.missing:
         text = "; ".join(sorted(set(seen.missing.values())))
@@ -158,32 +155,14 @@ def _globally(
                 message=text,
             )
         return []
-    program = seen.program(used, [v for v, _ in outputs])
-    inputs = [*[recording.variables[v].value for v in used], *[to_numpy(g) for _, g in outputs if g is not None]]
-    reached = set(program.variables())
-    known = {
-        v: x for v, x in seen.values.items() if v in reached and v not in program.inputs and v not in program.constants
-    }
-    positions, run = list(range(len(used))), kept(seen)
-    plan, given = started(program, f"global {len(used)}", lambda p, **k: reverse(p, positions, **k), inputs, known, run)
-
-    def lossy() -> tuple[Plan, list[Any]]:
-        derive = lambda p, **k: reverse(p, positions, lossy=True, **k)  # noqa: E731
-        return started(program, f"global lossy {len(used)}", derive, inputs, known, run)
-
-    dtype = coarsest(subject, recording, seen)
-    answers, missing = [], []
+    whole = question_of_whole(subject, recording, seen, used, c)
+    question, program, inputs = whole.question, whole.program, whole.inputs
+    missing = []
     for v in used:
         g = next(g for w, g in zip(wrt, gradients, strict=True) if w == v)
         missing.append(g is None)
-        answers.append(np.zeros(recording.variables[v].value.shape) if g is None else to_numpy(g, copy=False))
-    groups = used, [v for v, _ in outputs]
-    nan, undefined = (any(np.isnan(recording.variables[v].value).any() for v in group) for group in groups)
-    scales = range(len(used), len(inputs))
-    question = Question(plan, given, answers, dtype, lossy, nan, subject.seed, undefined, scales=scales)
-    question.complex_numbers = recording.has_complex
-    question.values, question.cotangents = [recording.variables[v].value for v, _ in outputs], scales
-    question.without_value = question.nan_arrives = is_nan_everywhere(question.values)
+        like = recording.variables[v].value
+        question.answers.append(np.zeros(like.shape) if g is None else to_numpy(g, copy=False))
     judged = judge(question)
     if not seen.followed:
         t = Drawn([recording.variables[v].value.shape for v in used], subject.seed)
@@ -203,7 +182,7 @@ def _globally(
             follow(j, [name for followed in seen.followed.values() for name in followed])
         if j.verdict == "mismatch" and not np.isfinite(j.reference) and open_nodes:
             j.verdict, j.note = "indeterminate", f"no number at {open_nodes[0]}, through which this gradient passes"
-        rows.judged(j, mode="R", quantity="derivative", order=1, wrt=name, dtype=dtype)
+        rows.judged(j, mode="R", quantity="derivative", order=1, wrt=name, dtype=whole.dtype)
         if j.verdict == "mismatch" and found.culprit is None:
             numbers = j.entry, j.torch_value, j.reference
             found.culprit = Culprit("end to end", "", 0, *numbers, kind=END_TO_END, part=j.part)

@@ -10,6 +10,7 @@ import numpy as np
 from ...reference_engine import ops
 from ...reference_engine.registry import PRIMITIVES, STRUCTURAL
 from ...reference_engine.rounding import UNIT_ROUNDOFF
+from .symmetry import HALF, STORED
 from .table import CallSite, lowers
 
 Array = np.ndarray[Any, Any]
@@ -32,14 +33,18 @@ def _extended(targets: Array, lengths: Array, blank: int) -> Array:
 
 
 def _is_normalised(call: CallSite, log_probs: Any) -> bool:
-    """Whether log-probabilities are the result of a log_softmax (or of log after softmax) along their last axis, moved
-    about at most.
-    """
-    size = log_probs.shape[-1]
-    sums = np.exp(np.asarray(call.number_of(log_probs))).sum(-1)
-    with np.errstate(invalid="ignore"):
-        if not (np.abs(sums - 1.0) <= SUMMED * size * UNIT_ROUNDOFF[call.dtype]).all():
-            return False
+    """Whether the probabilities of each row add up to 1, to within the rounding of the run that made them."""
+    size, held = log_probs.shape[-1], call.made_in()
+    u = UNIT_ROUNDOFF["float32" if held in HALF else held]
+    # a logarithm of size l that is stored in a half precision moves its p by p l u, and Σ p l is at most log size
+    stored = STORED * UNIT_ROUNDOFF[held] * (1.0 + math.log(size)) if held in HALF else 0.0
+    with np.errstate(invalid="ignore", over="ignore"):
+        sums = np.exp(np.asarray(call.number_of(log_probs))).sum(-1)
+        return bool((np.abs(sums - 1.0) <= SUMMED * size * u + stored).all())
+
+
+def _passed_a_softmax(log_probs: Any) -> bool:
+    """Whether log-probabilities are the result of a log_softmax (or of log after softmax), moved about at most."""
     made = {e.outputs[0]: e for e in log_probs.builder.equations}
     at, last = log_probs.variable, ""
     while at in made:
@@ -52,6 +57,16 @@ def _is_normalised(call: CallSite, log_probs: Any) -> bool:
     return False
 
 
+def _with_probabilities(call: CallSite, losses: Any, log_probs: Any, numbers: Array, times: Array) -> Any:
+    """The losses and the sums of the probabilities of the time steps that count, less what these are in numbers: the
+    value is that of the losses, and so is the derivative in front of whatever holds each sum at 1.
+    """
+    finite = np.isfinite(np.asarray(call.outputs[0]).reshape(-1))
+    counted = (np.arange(numbers.shape[0])[:, None] < times) & finite
+    sums = ops.sum(ops.exp(log_probs) * counted[..., None].astype(float), axis=(0, 2))
+    return losses + (sums - (np.exp(numbers) * counted[..., None]).sum((0, 2)))
+
+
 @lowers("aten::_ctc_loss")
 def ctc_loss(
     call: CallSite,
@@ -62,22 +77,23 @@ def ctc_loss(
     blank: int = 0,
     zero_infinity: bool = False,
 ) -> Any:
-    """-log Σ over alignments of the product of the probabilities along them; infinite ones 0 with `zero_infinity`.
+    """-log Σ over alignments of the product of the probabilities along them: ∞, with derivative 0, if there is none.
+    `zero_infinity` is seen to by a call that follows.
 
-    PyTorch documents its input as log-probabilities, and gives the gradient that is right behind a log_softmax: the
-    same as for ctc(log_softmax(log_probs)), whose value is the same. Behind one it is read so.
+    PyTorch documents its input as log-probabilities, and adds the probabilities to the gradient: that of a number that
+    is constant, 1, wherever they are normalised by what led to them. Where that is a log_softmax, the call is read so.
+    Elsewhere, where they are normalised in numbers, the call on its own may be read so, and the whole run is not.
 
     log_probs: (T, N, C) or (T, C) -> (N,) or (). The second output, PyTorch's table of the recursion, is as recorded.
     """
     single = log_probs.ndim == 2
     lengths, times = np.asarray(target_lengths).reshape(-1), np.asarray(input_lengths).reshape(-1)
     probs = ops.reshape(log_probs, (log_probs.shape[0], lengths.size, log_probs.shape[-1]))
-    if _is_normalised(call, log_probs):
-        call.follows("normalised-log-probabilities")
-        probs = ops.log_softmax(probs, axis=-1)
     table = np.asarray(targets)
     labels = _extended(table.reshape(1, -1) if single else table, lengths, blank)
     losses = ops.ctc(probs, labels, times, lengths)
-    if zero_infinity:
-        losses = ops.where(ops.equal(losses, math.inf), 0.0, losses)
+    if _is_normalised(call, log_probs) and (_passed_a_softmax(log_probs) or call.leaves_open()):
+        call.follows("normalised-log-probabilities")
+        numbers = np.asarray(call.number_of(log_probs)).reshape(probs.shape)
+        losses = _with_probabilities(call, losses, probs, numbers, times)
     return ops.reshape(losses, call.shape), None

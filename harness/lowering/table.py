@@ -39,7 +39,8 @@ class CallSite:
     only_adjoints: the derivative is asked for in reverse mode alone. tangents: the call was made inside forward mode,
     whose rules compute with what the call gives beside its result. made_in: names the shortest dtype that a number was
     held in on the way to the arguments. drifts: how far rounding in a dtype moves an argument in the run that led to
-    it, a standard deviation for each entry.
+    it, a standard deviation for each entry. alone: the reading is for the call on its own. undecided: set where the
+    call on its own may be read otherwise than in the whole run.
     """
 
     name: str
@@ -52,10 +53,19 @@ class CallSite:
     tangents: bool = False
     made_in: Callable[[], str] = lambda: "float64"
     drifts: Callable[[Any, str], Any] = lambda a, dtype: np.zeros(np.shape(a))
+    alone: bool = False
+    undecided: list[str] = field(default_factory=list)
 
     def follows(self, name: str) -> None:
         """Say that the reading of this call relies on a documented definition of harness/conventions.toml."""
         self.followed.append(name)
+
+    def leaves_open(self) -> bool:
+        """Say that a documented definition is right or wrong by what led to this call, and which reading is asked for:
+        whether that of the call on its own, by the definition, and not that of the whole run, by the value.
+        """
+        self.undecided.append(self.name)
+        return self.alone
 
     @property
     def shape(self) -> tuple[int, ...]:
