@@ -25,7 +25,7 @@ from .errors import (
     UsageError,
 )
 from .evidence.checked import blame
-from .evidence.known import load, match
+from .evidence.naming import name_explained, name_known
 from .evidence.own_issues import name_own
 from .judgement.alone import wrong_alone, wrong_in_backward
 from .judgement.comparing import Found, Subject
@@ -33,7 +33,6 @@ from .judgement.judging import worst
 from .judgement.left_out import left_out
 from .judgement.precisions import AUTOCAST
 from .judgement.rows import Rows
-from .judgement.tangents_within import HELD_CONSTANT
 from .recorder.preserving import random_state, untouched
 from .recorder.reachable import as_module, name_of
 from .result import ALL_NAN, CUSTOM, END_TO_END, NOTHING_DEPENDS, CheckResult, Culprit
@@ -184,6 +183,7 @@ def check(
                                 rows.add(mode=mode, runner=runner, verdict="unsupported", message=text, wrt=name)
                             unsupported[name] = text
                     blame(rows.rows, found, blamed)
+                    name_explained(rows.rows[before:], found.judged)
                     culprit = culprit or found.culprit
                     unsupported.update(found.unsupported)
         except NotExpressible as error:
@@ -197,7 +197,7 @@ def check(
         for r in rows.rows[len(cells) :]:
             at = (dtype or raised["dtype"] or GIVEN, r["layout"], r["device"])
             cells.append(Cell(variant, None if for_all else r["runner"], *at, None if for_all else r["mode"]))
-    _name_known(rows)
+    name_known(rows.rows)
     for r, cell in zip(rows.rows, cells, strict=True):
         if cell.dtype == AUTOCAST:  # as it was asked; an issue of torch's is told by what the numbers were held in
             r["dtype"] = AUTOCAST
@@ -302,16 +302,3 @@ def _say_untested(found: Found, written: Sequence[dict[str, Any]]) -> None:
     for row in written:
         if row["program"] == "whole" and row.get("quantity") == "derivative" and row["verdict"] == "agree":
             row.update(verdict="indeterminate", message=text, entry=None)
-
-
-def _name_known(rows: Rows) -> None:
-    """Fill `known` of the rows that a known issue of PyTorch covers; their verdict stays."""
-    issues = load()
-    for r in rows.rows:
-        if r["verdict"] in ("mismatch", "raised", "inaccurate"):
-            names = (str(r.get("culprit") or ""), str(r["program"]))
-            mode = r["mode"] + "F" * (HELD_CONSTANT in (r.get("message") or ""))  # a tangent was taken inside
-            given = names, mode, r["runner"], r.get("dtype", ""), r["verdict"], r.get("torch_value")
-            issue = match(issues, *given, note=r.get("message") or "")
-            if issue is not None:
-                r["known"] = issue.reference

@@ -29,6 +29,7 @@ from .calling_again import by_duals, with_parameters
 from .checkpoints import inside_checkpoints
 from .conventions import follow, within
 from .culprits import culprit_of, place, rows_of_forms, rows_of_hooks, where_nan_starts
+from .explained import JudgedPass
 from .judgement_of_array import unused
 from .judging import Judgement, Question, judge, worst
 from .local import LocalVerdict, judge_node, judge_values
@@ -62,6 +63,7 @@ class Found:
     seen: Witnessed | None = None
     call: int | None = None
     local: list[Culprit] = field(default_factory=list)
+    judged: JudgedPass | None = None
 
 
 def compare_reverse(subject: Subject, rows: Rows) -> Found:
@@ -107,6 +109,8 @@ def compare_reverse(subject: Subject, rows: Rows) -> Found:
     forms, changed = rows_of_forms(recording, nodes, rows, subject.dtype), rows_of_hooks(hooks, rows, subject.dtype)
     found.culprit = found.culprit or forms or changed
     whole = _globally(subject, rows, found, recording, seen, wrt, c, gradients, local)
+    again = partial(_again, subject, recording, seen, wrt, c)
+    found.judged = JudgedPass(seen, subject.dtype, subject.names, wrt, c, gradients, wrong, again)
     tell_decided(rows.rows[before:], whole)
     if found.culprit is not None and found.culprit.kind == END_TO_END:
         held = partial(_globally, subject, Rows(""), Found(), wrt=wrt, c=c, gradients=gradients, local=[])
@@ -127,6 +131,15 @@ def compare_reverse(subject: Subject, rows: Rows) -> Found:
         found.culprit = look_again(subject, recording, nodes, c, gradients, wrt, found.culprit, rows)
     found.verdict = worst([r["verdict"] for r in rows.rows[before:]])
     return found
+
+
+def _again(
+    subject: Subject, recording: Recording, seen: Witnessed, wrt: list[int], c: Any, gradients: list[Any]
+) -> list[dict[str, Any]]:
+    """The rows of `_globally` for other gradients."""
+    rows = Rows("")
+    _globally(subject, rows, Found(), recording, seen, wrt, c, gradients, [])
+    return rows.rows
 
 
 def _globally(

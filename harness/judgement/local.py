@@ -98,6 +98,15 @@ def _ends(seen: Witnessed, node: Node) -> tuple[list[int], list[tuple[int, int]]
     return inputs, [(k, v) for k, v in node.outputs if v in seen.tracers]
 
 
+def error_of(seen: Witnessed, node: Node, seed: int = 0) -> list[tuple[int, Any]]:
+    """What a node sent less what its rule gives of what it received, for each recorded variable that it sends to."""
+    inputs, outputs = _ends(seen, node)
+    question = _question(seen, node, inputs, outputs, seed)[0]
+    with np.errstate(all="ignore"):
+        right = question.plan.run(question.given)
+        return [(v, np.asarray(t) - y) for v, t, y in zip(inputs, question.answers, right, strict=True)]
+
+
 def condition(seen: Witnessed, node: Node, edge: int, entry: int, seed: int = 0, samples: int = 16) -> float:
     """The condition number of one entry of what a node sends along `edge`, by the witness's exact rule.
 
