@@ -33,6 +33,7 @@ from .judgement.judging import worst
 from .judgement.left_out import left_out
 from .judgement.precisions import AUTOCAST
 from .judgement.rows import Rows
+from .judgement.tangents_within import accuse
 from .recorder.preserving import random_state, untouched
 from .recorder.reachable import as_module, name_of
 from .result import ALL_NAN, CUSTOM, END_TO_END, NOTHING_DEPENDS, CheckResult, Culprit
@@ -280,9 +281,7 @@ def _alone(subject: Subject, found: Found, mode: str, written: Sequence[dict[str
     culprit = wrong_in_backward(subject) if mode == "R" else wrong_alone(subject, found, mode)
     if culprit is not None:
         found.culprit = culprit
-        for r in written:
-            if r["verdict"] == "mismatch":
-                r["culprit"] = culprit.operation
+        accuse(written, culprit)
 
 
 def _say_untested(found: Found, written: Sequence[dict[str, Any]]) -> None:

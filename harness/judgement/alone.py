@@ -15,7 +15,7 @@ from ..recorder.applied import Applied, noting_functions, placed
 from ..recorder.nested import tensors_in
 from ..recorder.preserving import random_state, untouched
 from ..recorder.source_lines import run_code
-from ..result import ATEN, CUSTOM, HOOK, NESTED, OPERATOR, Culprit
+from ..result import ATEN, CUSTOM, HOOK, NESTED, OPERATOR, TANGENTS, Culprit
 from .comparing import Found, compare_forward_modes, compare_reverse
 from .culprits import place
 from .localising import WEIGHTS, suspects, weighted
@@ -45,20 +45,22 @@ def wrong_alone(subject: Subject, found: Found, mode: str) -> Culprit | None:
     tries = [(weight, False) for weight in (WEIGHTS if len(mode) > 1 else ())]
     tries += [(None, True)] if subject.dtype in HALF else []
     tried = (_call_alone(subject, found, mode, *how) for how in tries)
-    return next((culprit for culprit in tried if culprit is not None), None) or _in_reverse(subject, mode)
+    within = any(call.tangents for call in found.recording.calls)
+    return next((culprit for culprit in tried if culprit is not None), None) or _in_reverse(subject, mode, within)
 
 
-def _in_reverse(subject: Subject, mode: str) -> Culprit | None:
+def _in_reverse(subject: Subject, mode: str, within: bool) -> Culprit | None:
     """What is at fault in the whole run in mode R, and not alone: a custom Function that writes into what others are
-    given, a hook.
+    given, a hook; what a tangent holds constant where there is forward mode within.
     """
-    if "R" not in lower(mode):
+    if "R" not in lower(mode) and not within:
         return None
     try:
         found = compare_reverse(replace(subject, thorough=False), Rows("the run", seed=subject.seed))
     except (TheirsRaised, UsageError, RuntimeError):  # a run that cannot be asked twice
         return None
-    return found.culprit if found.culprit is not None and found.culprit.kind in (CUSTOM, HOOK) else None
+    kinds = (CUSTOM, HOOK, TANGENTS) if "R" in lower(mode) else (TANGENTS,)
+    return found.culprit if found.culprit is not None and found.culprit.kind in kinds else None
 
 
 def _call_alone(

@@ -38,11 +38,19 @@ def held_in_tangents(
     used = [v for v in dict.fromkeys(wrt) if v >= 0]
     if any(j.verdict == "mismatch" for j in judged(constant, witness(constant, used, only_adjoints=True))):
         return None
-    for r in rows:
-        if r["program"] == "whole" and r["verdict"] == "mismatch":
-            r.update(culprit=saved[0].qualified, message=f"what {saved[0].qualified} saved is {HELD_CONSTANT}")
     file, line = place(saved[0].where)
-    return replace(culprit, operation=saved[0].qualified, file=file, line=line, kind=TANGENTS)
+    found = replace(culprit, operation=saved[0].qualified, file=file, line=line, kind=TANGENTS)
+    accuse([r for r in rows if r["program"] == "whole"], found)
+    return found
+
+
+def accuse(rows: Sequence[dict[str, Any]], culprit: Culprit) -> None:
+    """Put the culprit into the rows that are a mismatch; where a tangent holds constant what it saved, say so too."""
+    for r in rows:
+        if r["verdict"] == "mismatch":
+            r["culprit"] = culprit.operation
+            if culprit.kind == TANGENTS:
+                r["message"] = f"what {culprit.operation} saved is {HELD_CONSTANT}"
 
 
 def _saved(recording: Recording, seen: Witnessed) -> list[Call]:

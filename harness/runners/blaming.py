@@ -13,6 +13,7 @@ from ..judgement.alone import wrong_alone
 from ..judgement.comparing import Found, Subject, compare_forward_modes, compare_reverse
 from ..judgement.culprits import place
 from ..judgement.rows import Rows
+from ..judgement.tangents_within import accuse
 from ..recorder.preserving import random_state, set_random_states
 from ..recorder.recorded_run import Recording
 from ..result import CHECKPOINT, COMPILER, END_TO_END, OPERATOR, Culprit
@@ -49,9 +50,7 @@ def name_culprit(runner: str, eager: Culprit | None, rows: Sequence[dict[str, An
         file, line = place(inside[0].where)
         eager = replace(was, operation=inside[0].qualified, file=file, line=line, kind=OPERATOR)
     found.culprit = replace(was, operation=runner, kind=kind) if eager is None else eager
-    for r in rows:
-        if r["runner"] == runner and r["mode"] == was.mode and r["verdict"] == "mismatch":
-            r["culprit"] = found.culprit.operation
+    accuse([r for r in rows if r["runner"] == runner and r["mode"] == was.mode], found.culprit)
 
 
 def tell_refusals(rows: list[dict[str, Any]], mode: str, found: Found) -> None:

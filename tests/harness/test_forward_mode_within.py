@@ -136,3 +136,13 @@ def test_a_zero_without_memory_survives_a_dispatch_mode(func):
         y = func(torch._efficientzerotensor((2, 3), dtype=torch.float64), 2.0)
     other = torch.zeros(2, 3, dtype=torch.float64)
     assert torch.equal(y + other, func(other, 2.0))
+
+
+@pytest.mark.parametrize("modes", [("R", "RR"), ("F",)])
+def test_every_mode_and_runner_names_what_a_tangent_inside_holds_constant(modes):
+    fn = tangent(lambda a: torch.linalg.solve(a.reshape(1, 1), torch.ones(1, 1, dtype=a.dtype)))
+    result = check(fn, torch.tensor(2.0, dtype=torch.float64), modes=modes, runners=("autograd", "func"))
+    wrong = result.frame[result.frame["verdict"] == "mismatch"]
+    assert set(wrong["mode"]) == set(modes) and set(wrong["runner"]) == {"autograd", "func"}
+    assert set(wrong["culprit"]) == {"aten::_linalg_solve_ex.default"}
+    assert set(wrong["known"]) == {"pytorch/pytorch#196695"}
