@@ -73,6 +73,8 @@ def _row_of_edit(recording: Recording, seen: Witnessed, subject: Subject, rows: 
         change = np.nan_to_num(np.abs(now.value - was.value), nan=np.inf)
         entry = tuple(int(i) for i in np.unravel_index(int(np.argmax(change)), change.shape))
         torch_value, right = float(now.value[entry]), float(was.value[entry])
+        part = (".real", ".imag")[entry[-1]] if was.dtype.is_complex else ""
+        entry = entry[:-1] if part else entry
         writer = _maker(recording, after)
         by = writer if writer is not call and writer is not None else None
         message = (CHANGED if by is None else WRITTEN_BY).format(call.qualified, call.where, by and by.qualified)
@@ -87,7 +89,7 @@ def _row_of_edit(recording: Recording, seen: Witnessed, subject: Subject, rows: 
             z=np.inf,
             abs_error=abs(torch_value - right),
             rel_error=abs(torch_value - right) / abs(right) if right else np.inf,
-            entry=str(list(entry)),
+            entry=str(list(entry)) + part,
             torch_value=torch_value,
             reference_value=right,
             culprit=call.qualified,
@@ -95,9 +97,9 @@ def _row_of_edit(recording: Recording, seen: Witnessed, subject: Subject, rows: 
         )
         if by is not None:
             operation = f"{by.qualified}, which writes into the result of {call.qualified}"
-            return Culprit(operation, *place(by.where), entry, torch_value, right, mode, kind=OPERATOR)
+            return Culprit(operation, *place(by.where), entry, torch_value, right, mode, kind=OPERATOR, part=part)
         operation = f"a change, past all calls, of the result of {call.qualified}"
-        return Culprit(operation, *place(call.where), entry, torch_value, right, mode, kind=EDITED)
+        return Culprit(operation, *place(call.where), entry, torch_value, right, mode, kind=EDITED, part=part)
     return None
 
 

@@ -76,6 +76,17 @@ def test_a_result_that_is_written_into_past_all_calls_is_named_with_the_line_tha
     assert list(wrong["program"]) == ["aten::mul.Tensor"] and list(wrong["quantity"]) == ["value"]
 
 
+def test_of_a_complex_result_the_part_is_named():
+    def fn(z):
+        y = z * 2
+        y.detach().numpy()[1] = 2 - 1j  # where 2 + 2j was
+        return torch.view_as_real(y * y).sum()
+
+    culprit = check(fn, torch.complex(X, X)).culprit
+    assert (culprit.entry, culprit.part) == ((1,), ".imag")
+    assert (culprit.torch_value, culprit.reference_value) == (-1.0, 2.0)
+
+
 @pytest.mark.parametrize("mode", ["F", "RR", "FF"])
 def test_it_is_seen_in_every_mode(mode):
     result = check(by_numpy, X, modes=(mode,))
