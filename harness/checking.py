@@ -19,6 +19,7 @@ from .configuration import LEFT_OUT, in_effect
 from .errors import (
     CannotRecord,
     GradientMismatch,
+    HarnessError,
     NothingReturned,
     TheirsRaised,
     UnsupportedOperation,
@@ -34,6 +35,7 @@ from .judgement.left_out import left_out
 from .judgement.precisions import AUTOCAST
 from .judgement.rows import Rows
 from .judgement.tangents_within import accuse
+from .listening import tell
 from .recorder.preserving import random_state, untouched
 from .recorder.reachable import as_module, name_of
 from .result import ALL_NAN, CUSTOM, END_TO_END, NOTHING_DEPENDS, CheckResult, Culprit
@@ -45,6 +47,7 @@ from .runners.loading import load_for
 from .runners.surroundings import surroundings
 from .subjects import converted, in_precision, initialised, subject_of
 from .tabling import GIVEN, IN_PLACE, Cell
+from .tracebacks import without_ours
 
 RAN_AS_WRITTEN = (
     "what the callable has compiled (torch.compile) ran as it is written: its compiled code is judged by the runner "
@@ -207,7 +210,7 @@ def check(
     frame = frame_from_rows(rows.rows)
     verdict = worst(list(frame["verdict"]))
     lists = tuple(expired), tuple(cells), tuple(blamed)
-    return CheckResult(verdict, frame, culprit, unsupported, known, exception, *lists)
+    return tell(CheckResult(verdict, frame, culprit, unsupported, known, exception, *lists))
 
 
 def assert_gradients(
@@ -218,15 +221,21 @@ def assert_gradients(
 
     Returns the CheckResult.
     """
-    return held(check(fn, inputs, kwargs, **options))
+    __tracebackhide__ = True  # pytest shows the line of the test and not ours
+    try:
+        result = check(fn, inputs, kwargs, **options)
+    except HarnessError as error:
+        raise error.with_traceback(without_ours(error.__traceback__)) from error.__cause__
+    return held(result)
 
 
 def held(result: CheckResult) -> CheckResult:
     """`result` if it is ok. Raises as `assert_gradients` does."""
+    __tracebackhide__ = True
     if result.ok:
         return result
     if result.exception is not None and result.verdict == "raised":
-        raise result.exception
+        raise result.exception.with_traceback(without_ours(result.exception.__traceback__))
     if result.verdict == "unsupported":
         raise UnsupportedOperation(result.unsupported, f"assert_gradients: {_not_compared(result.unsupported)}")
     raise GradientMismatch(result.explain(), result)

@@ -7,6 +7,7 @@ standard library alone; everything else is in `plugin/` and is loaded on first u
 from __future__ import annotations
 
 from collections.abc import Generator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from .plugin.fixture import GradientCheck
     from .plugin.options import Chosen
     from .plugin.outcomes import Noted
+    from .result import CheckResult
 
 CHOSEN: pytest.StashKey[Chosen] = pytest.StashKey()
 """On the config: what the options and the user's pyproject.toml ask for."""
@@ -41,6 +43,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     from .errors import UsageError
+    from .listening import LISTENERS
     from .plugin.options import chosen
 
     try:
@@ -49,8 +52,28 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(str(error)) from error
     if found.targets and config.args_source is not pytest.Config.ArgsSource.ARGS:
         config.args = []  # the targets were asked for, and nothing else
+    note = partial(_note, config)
+    LISTENERS.append(note)
+    config.add_cleanup(lambda: LISTENERS.remove(note))
     if not hasattr(config, "workerinput"):  # in a worker of xdist nobody reads what is said
         config.pluginmanager.register(Gatherer(config), "gradwitness-gatherer")
+
+
+def _note(config: pytest.Config, result: CheckResult) -> None:
+    """Note a check with the test that makes it: by the fixture, by assert_gradients or by check itself."""
+    item = config.stash.get(CURRENT, None)
+    if item is None:
+        return  # called between tests, such as by a fixture of the session that ends
+    noted = item.stash.get(NOTED, None)
+    if noted is None:
+        from .plugin.outcomes import Noted
+
+        noted = item.stash[NOTED] = Noted(
+            item.nodeid,
+            made_by_hypothesis=getattr(getattr(item, "obj", None), "is_hypothesis_test", False),
+            keeps_rows=config.stash[CHOSEN].out is not None,
+        )
+    noted.add(result)
 
 
 class Gatherer:

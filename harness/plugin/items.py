@@ -10,6 +10,7 @@ import pytest
 
 from ..errors import GradientMismatch, HarnessError
 from ..targets import load_target
+from ..tracebacks import is_hidden, without_ours
 
 
 class TargetFile(pytest.File):
@@ -28,7 +29,7 @@ class TargetItem(pytest.Item):
     """Checks `(fn, inputs)` of one function."""
 
     def runtest(self) -> None:
-        from .fixture import GradientCheck, without_ours
+        from .fixture import GradientCheck
 
         try:
             fn, inputs, kwargs = load_target(f"{self.path}:{self.name}")
@@ -41,8 +42,6 @@ class TargetItem(pytest.Item):
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         """Our own errors in their words; of anything else, what is shown begins at the user's own first frame."""
-        from .fixture import is_hidden
-
         if isinstance(excinfo.value, (GradientMismatch, HarnessError)):
             return str(excinfo.value)
         ours = [i for i, entry in enumerate(excinfo.traceback) if entry.path == Path(__file__)]

@@ -19,11 +19,11 @@ PROPERTIES = tuple(f"gradwitness_{name}" for name in ("verdict", "comparisons", 
 
 @dataclass
 class Noted:
-    """What one test compared. checks: calls of gradient_check, under hypothesis one or more for each example. z:
-    greatest over all rows, None where no row has one. culprit: of the worst check. rows: of all checks; under
-    hypothesis, which tries a hundred examples, of one of them: the last with the worst verdict, which is the smallest
-    that hypothesis came to, or the one with the greatest z where all is well. faults: what is at fault in each row, as
-    the fields of a Culprit, None where nothing is.
+    """What one test compared. checks: calls of gradient_check, assert_gradients and check, under hypothesis one or more
+    for each example. z: greatest over all rows, None where no row has one. culprit: of the worst check. rows: of all
+    checks; under hypothesis, which tries a hundred examples, of one of them: the last with the worst verdict, which is
+    the smallest that hypothesis came to, or the one with the greatest z where all is well. faults: what is at fault in
+    each row, as the fields of a Culprit, None where nothing is.
     """
 
     nodeid: str

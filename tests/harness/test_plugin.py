@@ -80,7 +80,8 @@ number = 3
 '''
 
 PROJECT = '''
-import pytest, torch
+import pytest, torch, unittest
+from gradwitness.harness import assert_gradients, check
 from hypothesis import given, settings, strategies as st
 from targets import Cube, KnownCube
 
@@ -127,6 +128,33 @@ def test_unsupported(gradient_check):
 def test_misuse(gradient_check):
     gradient_check(torch.sin, [X])
 
+def test_asserted():
+    assert_gradients(torch.sin, X, modes="R")
+
+def test_asserted_wrong():
+    assert_gradients(Cube.apply, X, modes="R")
+
+def test_asserted_raising():
+    def of_mine(x):
+        raise KeyError("mine")
+    assert_gradients(of_mine, X)
+
+def test_asserted_misuse():
+    assert_gradients(torch.sin, [X])
+
+def test_checked_by_all_three(gradient_check):
+    results = [gradient_check(torch.sin, X, modes="R"), assert_gradients(torch.sin, X, modes="R")]
+    assert all(r.ok for r in [*results, check(torch.sin, X, modes="R")])
+
+class TestOfUnittest(unittest.TestCase):
+    def test_in_unittest(self):
+        assert_gradients(torch.cos, X, modes="R")
+
+@few
+@given(st.floats(-2, 2))
+def test_asserted_for_every_example(scale):
+    assert_gradients(lambda x: scale * x, X, modes="R")
+
 def test_twice(gradient_check, request):
     request.node.user_properties.append(("verdict", "the author's own"))
     gradient_check(torch.sin, X, modes="R")
@@ -162,6 +190,7 @@ def test_without_a_check():
 '''
 
 FAILED = {"wrong", "raising", "unsupported", "misuse", "some_example_is_wrong"}
+FAILED |= {"asserted_wrong", "asserted_raising", "asserted_misuse"}
 
 
 def run(folder, *options):
@@ -211,7 +240,7 @@ def failure(printed, name):
 
 
 def short(nodeid):
-    return re.sub(r"^test_it.py::(TestInAClass::)?test_", "", nodeid)
+    return re.sub(r"^test_it.py::(Test\w+::)?test_", "", nodeid)
 
 
 def rows(folder):
@@ -253,8 +282,10 @@ def test_a_failure_shows_the_text_of_explain_and_no_frame_of_ours(alone):
     for name in FAILED - {"some_example_is_wrong"}:  # hypothesis adds the lines that its failing examples ran
         places = re.findall(r"^(\S+\.py):\d+: ", failure(alone.stdout, f"test_{name}"), re.MULTILINE)
         assert {*places} == {"test_it.py"}, places
-    assert "KeyError: 'mine'" in failure(alone.stdout, "test_raising")
-    assert "inputs is a list; accepted is a tensor or a tuple" in failure(alone.stdout, "test_misuse")
+    for by in ("", "asserted_"):
+        assert "KeyError: 'mine'" in failure(alone.stdout, f"test_{by}raising")
+        assert "inputs is a list; accepted is a tensor or a tuple" in failure(alone.stdout, f"test_{by}misuse")
+    assert "CheckResult(" not in alone.stdout
     assert "the witness has no rule for" in failure(alone.stdout, "test_unsupported")
 
 
@@ -264,8 +295,12 @@ def test_hypothesis_shrinks_to_the_smallest_failing_example(alone):
 
 def test_the_summary_has_one_line_for_each_test_that_compared(alone):
     told = {short(name): line for name, line in section(alone.stdout).items()}
-    assert {"without_a_check", "misuse"}.isdisjoint(told)
-    assert len(told) == 16 and {*FAILED} - {"misuse"} <= {*told}, told
+    assert {"without_a_check", "misuse", "asserted_misuse"}.isdisjoint(told)
+    assert len(told) == 22 and {*FAILED} - {"misuse", "asserted_misuse"} <= {*told}, told
+    assert re.match("agree, 3 checks, 9 comparisons", told["checked_by_all_three"])
+    assert re.match("agree, 3 comparisons", told["asserted"]) and re.match("agree, 3 comp", told["in_unittest"])
+    assert re.match(r"agree, 15 examples, \d+ comparisons", told["asserted_for_every_example"])
+    assert re.match(r"mismatch, 3 comparisons, .* culprit CubeBackward", told["asserted_wrong"])
     wrong = r"mismatch, 3 comparisons, greatest z \S+, culprit CubeBackward at targets.py:\d+, .*, called at "
     line = re.fullmatch(rf"{wrong}test_it.py:(\d+)", told["wrong"]).group(1)
     assert PROJECT.splitlines()[int(line) - 1].strip() == 'gradient_check(Cube.apply, X, modes="R")'
@@ -287,7 +322,7 @@ def test_the_report_holds_the_rows_of_every_test_and_one_example_of_hypothesis(a
     assert {*cases} == {*told}
     counted = {name: int(re.search(r"(\d+) comparison", line).group(1)) for name, line in told.items()}
     for name, count in cases.value_counts().items():
-        assert count == counted[name] if "example" not in name else count < counted[name], name
+        assert count == counted[name] if "_example" not in name else count < counted[name], name
     of_hypothesis = frame[cases.str.contains("some_example")]
     assert len(of_hypothesis) == 3 and "mismatch" in {*of_hypothesis["verdict"]}
     assert json.loads((project / "alone" / "summary.json").read_text())["comparisons"] == len(frame)
