@@ -2,12 +2,7 @@
 
 import inspect
 import json
-import os
 import re
-import subprocess
-import sys
-import xml.etree.ElementTree as ET
-from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -17,189 +12,12 @@ from gradwitness.harness.judgement.precisions import DTYPES
 from gradwitness.harness.plugin.fixture import GradientCheck
 from gradwitness.harness.plugin.options import QUICK
 from gradwitness.harness.runners import RUNNERS
+from plugin_project import PROJECT, TABLE, TARGETS, failure, properties, run
 
 pytest_plugins = "pytester"
 
-TABLE = """
-[tool.gradwitness]
-modes = ["F"]
-dtypes = ["float64"]
-seed = 3
-
-[[tool.gradwitness.known]]
-operation = "Known*"
-reason = "as we want it"
-"""
-
-TARGETS = '''
-"""Functions that return (fn, inputs), and some that do not."""
-import torch
-
-X = torch.tensor([0.5, -1.0, 2.0], dtype=torch.float64)
-
-class Cube(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x):
-        ctx.save_for_backward(x)
-        return x**3
-
-    @staticmethod
-    def backward(ctx, g):
-        return 4 * ctx.saved_tensors[0] ** 2 * g
-
-class KnownCube(Cube):
-    pass
-
-def right():
-    return torch.sin, X
-
-def module():
-    return torch.nn.Linear(3, 2).double(), (X,)
-
-def with_keywords():
-    return lambda x, *, beta: torch.nn.functional.softplus(x, beta), X, {"beta": 2.0}
-
-def wrong():
-    return Cube.apply, X
-
-def raising():
-    raise RuntimeError("of mine")
-
-def fn_raising():
-    def of_mine(x):
-        return x @ torch.ones(7, dtype=torch.float64)
-    return of_mine, X
-
-def garbage():
-    return X
-
-def needing(size):
-    return torch.sin, X
-
-number = 3
-'''
-
-PROJECT = '''
-import pytest, torch, unittest
-from gradwitness.harness import assert_gradients, check
-from hypothesis import given, settings, strategies as st
-from targets import Cube, KnownCube
-
-X = torch.tensor([0.5, -1.0, 2.0])
-few = settings(deadline=None, database=None, derandomize=True, max_examples=15)
-
-def columns(result, *names):
-    return tuple({*result.frame[name]} for name in names)
-
-def test_options_come_before_the_table(gradient_check):
-    result = gradient_check(torch.sin, X)
-    assert columns(result, "mode", "dtype", "seed", "runner") == ({"R", "F"}, {"float64"}, {3}, {"autograd"})
-
-def test_arguments_come_before_options(gradient_check):
-    result = gradient_check(torch.sin, X, modes="R", dtypes=None, seed=4)
-    assert columns(result, "mode", "dtype", "seed") == ({"R"}, {"float32"}, {4})
-
-def test_every_argument(gradient_check):
-    result = gradient_check(torch.add, (X, X.clone()), {"alpha": 2.0}, modes="R", runners=("autograd", "func"), wrt=[1],
-                            dtypes=("float64", "float32"), layouts=("sliced",), devices=("cpu",), seed=5)
-    assert columns(result, "layout", "device", "seed", "dtype") == ({"sliced"}, {"cpu"}, {5}, {"float64", "float32"})
-    derivatives = result.frame.query("program == 'whole' and quantity == 'derivative'")
-    assert {*derivatives["wrt"]} == {"input1"}
-    assert {"autograd", "func"} == {*result.frame["runner"]}
-
-def test_in_place(gradient_check):
-    result = gradient_check(torch.relu, X, modes="R", inplace=True)
-    assert {"aten::relu.default", "aten::relu_.default"} <= {*result.frame["program"]}
-
-def test_wrong(gradient_check):
-    gradient_check(Cube.apply, X, modes="R")
-
-def test_known(gradient_check):
-    assert gradient_check(KnownCube.apply, X, modes="R").known
-
-def test_raising(gradient_check):
-    def of_mine(x):
-        raise KeyError("mine")
-    gradient_check(of_mine, X)
-
-def test_unsupported(gradient_check):
-    gradient_check(lambda x: torch.special.bessel_j0(x) + torch.sinc(x).to_sparse().to_dense(), X, modes="R")
-
-def test_misuse(gradient_check):
-    gradient_check(torch.sin, [X])
-
-def test_asserted():
-    assert_gradients(torch.sin, X, modes="R")
-
-def test_asserted_wrong():
-    assert_gradients(Cube.apply, X, modes="R")
-
-def test_asserted_raising():
-    def of_mine(x):
-        raise KeyError("mine")
-    assert_gradients(of_mine, X)
-
-def test_asserted_misuse():
-    assert_gradients(torch.sin, [X])
-
-def test_checked_by_all_three(gradient_check):
-    results = [gradient_check(torch.sin, X, modes="R"), assert_gradients(torch.sin, X, modes="R")]
-    assert all(r.ok for r in [*results, check(torch.sin, X, modes="R")])
-
-class TestOfUnittest(unittest.TestCase):
-    def test_in_unittest(self):
-        assert_gradients(torch.cos, X, modes="R")
-
-@few
-@given(st.floats(-2, 2))
-def test_asserted_for_every_example(scale):
-    assert_gradients(lambda x: scale * x, X, modes="R")
-
-def test_twice(gradient_check, request):
-    request.node.user_properties.append(("verdict", "the author's own"))
-    gradient_check(torch.sin, X, modes="R")
-    gradient_check(torch.cos, X, modes="R")
-
-@pytest.mark.parametrize("f", [torch.exp, torch.tanh], ids=["exp", "tanh"])
-def test_parametrised(gradient_check, f):
-    gradient_check(f, X, modes="R")
-
-@few
-@given(st.floats(-2, 2))
-def test_all_examples_agree(gradient_check, scale):
-    gradient_check(lambda x: scale * x, X, modes="R")
-
-@few
-@given(st.integers(0, 100))
-def test_some_example_is_wrong(gradient_check, n):
-    gradient_check(torch.sin if n < 11 else Cube.apply, X, modes="R")
-
-@pytest.fixture
-def checked(gradient_check):
-    return gradient_check(torch.sin, X, modes="R")
-
-def test_checked_by_its_fixture(checked):
-    assert checked.ok
-
-class TestInAClass:
-    def test_method(self, gradient_check):
-        gradient_check(torch.cos, X, modes="R")
-
-def test_without_a_check():
-    pass
-'''
-
 FAILED = {"wrong", "raising", "unsupported", "misuse", "some_example_is_wrong"}
 FAILED |= {"asserted_wrong", "asserted_raising", "asserted_misuse"}
-
-
-def run(folder, *options):
-    """`python -m pytest` in a folder, in a process of its own; it finds the same gradwitness as this one."""
-    env = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "COV_", "GRADWITNESS"))}
-    folders = filter(None, env.get("PYTHONPATH", "").split(os.pathsep))
-    env["PYTHONPATH"] = os.pathsep.join(str(Path(p).absolute()) for p in folders)
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *options]
-    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
 
 
 @pytest.fixture(scope="module")
@@ -234,11 +52,6 @@ def section(printed):
     return dict(line.partition(": ")[::2] for line in lines if not line.startswith(("the report", "  ")))
 
 
-def failure(printed, name):
-    """What is printed of one test that failed."""
-    return re.search(rf"^__+ {re.escape(name)} __+\n(.*?)(?=^__+ |^[=-]+ )", printed, re.DOTALL | re.MULTILINE).group(1)
-
-
 def short(nodeid):
     return re.sub(r"^test_it.py::(Test\w+::)?test_", "", nodeid)
 
@@ -246,14 +59,6 @@ def short(nodeid):
 def rows(folder):
     frame = pd.read_parquet(folder / "comparisons.parquet").drop(columns=["seconds"])
     return frame.sort_values([*frame.columns], key=lambda c: c.astype(str)).reset_index(drop=True)
-
-
-def properties(path):
-    """Test -> its properties in the XML, as pairs."""
-    return {
-        case.get("name"): [(p.get("name"), p.get("value")) for p in case.iter("property")]
-        for case in ET.parse(path).iter("testcase")
-    }
 
 
 def test_the_fixture_takes_what_check_takes():
@@ -371,61 +176,3 @@ def test_two_workers_leave_what_one_process_leaves(alone, shared, project):
         for found in (properties(project / "shared.xml"), properties(project / "alone.xml"))
     ]
     assert ours[0] == ours[1]
-
-
-TARGET_LINES = {
-    "targets.py:right": None,
-    "targets.py:module": None,
-    "targets.py:with_keywords": None,
-    "targets.py:wrong": "culprit: CubeBackward at ",
-    "targets.py:raising": "E       RuntimeError: of mine",
-    "targets.py:fn_raising": "return x @ torch.ones(7, dtype=torch.float64)",
-    "targets.py:garbage": "accepted is a pair (fn, inputs)",
-    "targets.py:needing": "accepted is a function without arguments",
-    "targets.py:number": "accepted is a function without arguments",
-    "targets.py:rigth": "has no 'rigth'; it has ",
-    "broken.py:right": "SyntaxError: invalid syntax",
-}
-
-
-def test_targets_alone_are_tests_that_fail_with_the_reason(project):
-    (project / "broken.py").write_text("def (\n", encoding="utf-8")
-    inner = project / "inner"
-    inner.mkdir()
-    options = [text for name in TARGET_LINES for text in ("--gradwitness", f"../{name}")]
-    done = run(inner, "-v", *options, "--gradwitness", "../targets.py:right", "--gradwitness-modes", "R")
-    results = dict(re.findall(r"^(?:\.\./)?(\S+?) (PASSED|FAILED)", done.stdout, re.MULTILINE))
-    assert done.returncode == 1, done.stdout
-    assert {name.replace("::", ":"): verdict for name, verdict in results.items()} == {
-        name: "FAILED" if line else "PASSED" for name, line in TARGET_LINES.items()
-    }
-    for name, line in TARGET_LINES.items():
-        if line:
-            text = failure(done.stdout, f"gradwitness {name}")
-            assert line in text and not re.search(r"(targets|items|runner|fixture)\.py:\d+: in ", text), text
-
-
-OTHERS = '''
-import sys
-
-def test_loads_nothing():
-    assert [name for name in ("torch", "numpy", "pandas", "scipy") if name in sys.modules] == []
-
-def test_fails():
-    assert 1 == 2
-
-def test_has_a_property(request):
-    request.node.user_properties.append(("gradwitness", "of another"))
-'''
-
-
-def test_a_project_that_compares_nothing_is_as_without_the_plugin(tmp_path):
-    (tmp_path / "pyproject.toml").write_text('[tool.gradwitness]\nrunners = ["compile", "func"]\nmodes = ["FF"]\n')
-    (tmp_path / "test_others.py").write_text(OTHERS, encoding="utf-8")
-    strict = ("-W", "error", "--strict-config", "--strict-markers", "--junitxml")
-    runs = [run(tmp_path, *strict, "a.xml"), run(tmp_path, *strict, "b.xml", "-p", "no:gradwitness")]
-    varying = re.compile(r"in [\d.]+s|[ab]\.xml|^plugins: .*$|0x\w+", re.MULTILINE)
-    with_it, without = (varying.sub("", r.stdout) for r in runs)
-    assert with_it == without
-    assert [r.returncode for r in runs] == [1, 1] and "1 failed, 2 passed" in with_it
-    assert properties(tmp_path / "a.xml") == properties(tmp_path / "b.xml")
