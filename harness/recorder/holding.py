@@ -80,11 +80,13 @@ def parts_of(part: Part) -> Iterator[Part]:
 def of_module(m: torch.nn.Module) -> Iterator[Part]:
     """What a module holds beside its parameters, buffers and modules: other attributes, and what `forward` names.
 
-    The private attributes of PyTorch's own modules (the flat weights of an LSTM) follow its parameters by themselves.
+    Of PyTorch's own modules what was put into them: private attributes (the flat weights of an LSTM) and functions (of
+    a script, its source) are bookkeeping of what they register.
     """
-    ours = not type(m).__module__.startswith("torch.")
+    theirs = type(m).__module__.startswith("torch.")
     for key, value in list(m.__dict__.items()):
-        if key not in OF_MODULES and may_hold(value) and (ours or not key.startswith("_")):
+        kept = not key.startswith("_") and (is_leaf(value) or isinstance(value, CONTAINERS))
+        if key not in OF_MODULES and may_hold(value) and (kept or not theirs):
             yield Part(key, value, functools.partial(m.__dict__.__setitem__, key))
     yield from _of_class(m)
     yield from _methods(m, "forward")

@@ -97,3 +97,17 @@ def test_what_is_made_inside_or_gathers_no_gradient_is_not_left_out(fn):
 def test_parameters_that_wrt_leaves_out_are_not_said_to_be_out_of_reach():
     result = check(nn.Linear(3, 2, dtype=F64), torch.tensor([1.0, 2.0, 3.0], dtype=F64), wrt=["weight"])
     assert result.verdict == "agree" and not result.unsupported
+
+
+@pytest.mark.parametrize(
+    ("make", "names"),
+    [
+        (lambda: torch.jit.script(nn.Linear(3, 2, dtype=F64)), {"weight", "bias"}),
+        (lambda: nn.RNN(3, 2, bias=False, dtype=F64), {"weight_ih_l0", "weight_hh_l0"}),
+    ],
+    ids=["script", "flat weights"],
+)
+def test_what_pytorch_s_own_modules_note_of_their_parameters_gives_no_further_names(make, names):
+    result = check(make(), torch.ones(4, 3, dtype=F64))
+    whole = result.frame[result.frame["program"] == "whole"]
+    assert set(whole["wrt"]) == {"input", *names}
