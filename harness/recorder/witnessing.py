@@ -71,8 +71,13 @@ class Witnessed:
 
     @property
     def missing(self) -> dict[str, str]:
-        """What has no reading, by the name of the operation, and why."""
-        named = {self.recording.calls[i].qualified: why for i, why in self.unsupported.items()}
+        """What has no reading and reaches an output, by the name of the operation, and why."""
+        calls, needed = self.recording.calls, set(self.recording.outputs) if self.unsupported else set()
+        for call in reversed(calls if needed else []):
+            if not needed.isdisjoint(call.outputs):
+                needed.update(call.references())
+        reaching = [i for i in self.unsupported if not needed.isdisjoint(calls[i].outputs)]
+        named = {calls[i].qualified: self.unsupported[i] for i in reaching}
         return named | {why.partition(":")[0]: why for why in self.left.values()}
 
     def program(self, wrt: list[int], outputs: list[int], name: str = "f") -> Program:

@@ -177,6 +177,22 @@ def test_a_result_without_a_history_is_the_operators_own():
     assert {*judged["verdict"]} == {"agree"}  # what its kernel differentiates is judged all the same
 
 
+def takes_the_first(x):
+    return two_results(x * 2)[0].sum()
+
+
+def drops_the_result(x):
+    with_backward(x * 2)
+    return x.sin().sum()
+
+
+@pytest.mark.parametrize("fn", [takes_the_first, drops_the_result], ids=lambda f: f.__name__)
+@pytest.mark.parametrize("mode", ["R", "RR"])
+def test_what_has_no_rule_and_reaches_no_output_keeps_nothing_from_being_compared(fn, mode):
+    result = check(fn, X, modes=(mode,))
+    assert result.verdict == "agree" and not result.unsupported, result.explain()
+
+
 def test_without_register_autograd_pytorchs_own_sentence_is_shown():
     result = check(without_backward, X)
     assert result.verdict == "raised" and "no autograd formula was registered" in result.explain()
