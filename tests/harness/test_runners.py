@@ -9,7 +9,7 @@ import pytest
 import torch
 from custom_functions import with_backward, with_every_rule
 from gradwitness.harness import UsageError, check
-from gradwitness.harness import checking as checking_module
+from gradwitness.harness.evidence import naming
 from gradwitness.harness.evidence.known import KnownIssue
 from gradwitness.harness.judgement.modes import MODES
 from gradwitness.harness.runners import RUNNERS
@@ -210,7 +210,7 @@ def test_batch_norm_in_train_mode_runs_under_transforms_and_checkpoints_and_is_l
 
 def test_a_known_issue_of_one_runner_covers_its_rows_alone(monkeypatch):
     issue = KnownIssue("masks", ("checkpoint",), ("R",), "a mask from NumPy", "drawn anew", runners=("checkpoint",))
-    monkeypatch.setattr(checking_module, "load", lambda: (issue,))
+    monkeypatch.setattr(naming, "load", lambda: (issue,))
     result = check(masked_by_numpy, numbers(4), runners=("checkpoint", "checkpoint_reentrant"))
     assert list(whole(result, "checkpoint")["known"]) == ["masks: drawn anew"]
     assert whole(result, "checkpoint_reentrant")["known"].isna().all()
