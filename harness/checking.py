@@ -42,7 +42,7 @@ from .result import ALL_NAN, CUSTOM, END_TO_END, NOTHING_DEPENDS, CheckResult, C
 from .runners import compare_with
 from .runners.arrangements import Arrangement, arrangements, in_place_variant
 from .runners.compiling import as_written
-from .runners.expressible import COMPILED, PER_SAMPLE, NotExpressible, refuses
+from .runners.expressible import COMPILED, PER_SAMPLE, NotExpressible, lacks_kernel, refuses
 from .runners.loading import load_for
 from .runners.surroundings import surroundings
 from .subjects import converted, in_precision, initialised, subject_of
@@ -162,8 +162,10 @@ def check(
                         continue
                     except TheirsRaised as error:
                         seconds = time.perf_counter() - start
-                        if refuses(error.text) and error.culprit is None:
-                            unsupported[f"{runner} in mode {mode}"] = error.text
+                        no_kernel = dtype is not None and lacks_kernel(error.original)
+                        if no_kernel or (refuses(error.text) and error.culprit is None):
+                            asked_of = f"{runner} with {dtype}" if no_kernel else runner
+                            unsupported[f"{asked_of} in mode {mode}"] = error.text
                             told = {**raised, "verdict": "unsupported"}
                             rows.add(mode=mode, runner=runner, message=error.text, seconds=seconds, **told)
                             continue
@@ -245,7 +247,8 @@ def _not_compared(unsupported: Mapping[str, str]) -> str:
     """What was not compared, and what to do: operations without a rule apart from what a runner has no form of."""
     operations = sorted(name for name in unsupported if "::" in name)
     others = [f"{name} ({unsupported[name]})" for name in sorted(unsupported) if name not in operations]
-    said = [f"not compared: {'; '.join(others)}. Ask only for modes and runners that have it."] if others else []
+    ask = "Ask only for modes, runners and dtypes that have it."
+    said = [f"not compared: {'; '.join(others)}. {ask}"] if others else []
     if operations:
         said.append(
             f"the witness has no rule for {', '.join(operations)}; accepted are the operations of "

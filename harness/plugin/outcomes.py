@@ -17,6 +17,9 @@ PROPERTIES = tuple(f"gradwitness_{name}" for name in ("verdict", "comparisons", 
 """Names in the XML of JUnit: properties of a test stand beside those of other plugins and of its author."""
 
 
+PLAIN = "autograd in mode R"
+
+
 @dataclass
 class Noted:
     """What one test compared. checks: calls of gradient_check, assert_gradients and check, under hypothesis one or more
@@ -35,7 +38,7 @@ class Noted:
     z: float | None = None
     culprit: str = ""
     known: bool = False
-    unsupported: set[str] = field(default_factory=set)
+    unsupported: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     rows: list[dict[str, Any]] = field(default_factory=list)
     faults: list[dict[str, Any] | None] = field(default_factory=list)
@@ -60,7 +63,7 @@ class Noted:
             self.z = z
         self.verdict = min(self.verdict, result.verdict, key=RANK.__getitem__)
         self.known |= result.known
-        self.unsupported |= set(result.unsupported)
+        self.unsupported |= result.unsupported
         self.notes += [note for note in result.notes if note not in self.notes]
 
     def _rows(self, result: CheckResult, which: str) -> list[dict[str, Any]]:
@@ -76,7 +79,7 @@ class Noted:
 
     def plain(self) -> dict[str, Any]:
         """Plain data, which goes from a worker of xdist to the controller."""
-        return {**vars(self), "unsupported": sorted(self.unsupported)}
+        return {**vars(self), "unsupported": dict(sorted(self.unsupported.items()))}
 
 
 def _faults(result: CheckResult) -> list[dict[str, Any] | None]:
@@ -96,12 +99,20 @@ def lines(received: Mapping[str, Mapping[str, Any]], root: Path) -> Iterator[str
             parts.append(f"greatest z {noted['z']:.3g}")
         if noted["culprit"]:
             parts.append(f"culprit {noted['culprit']}".replace(f"{root}/", ""))
-        if noted["unsupported"]:
-            parts.append(f"no rule for {', '.join(noted['unsupported'])}")
+        operations = [name for name in noted["unsupported"] if "::" in name]
+        if operations:
+            parts.append(f"no rule for {', '.join(operations)}")
+        parts += [_said(name, text) for name, text in noted["unsupported"].items() if name not in operations]
         if noted["known"]:
             parts.append("known issues of yours cover it")
         yield ", ".join(parts)
         yield from (f"  {note}" for note in noted["notes"])
+
+
+def _said(name: str, text: str) -> str:
+    """What was not compared, and why, where that is no rule that is missing."""
+    text = text.rstrip(".")
+    return text if name == PLAIN or text.startswith(name) else f"{name}: {text}"
 
 
 def _above(z: float | None, other: float | None) -> bool:

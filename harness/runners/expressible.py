@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import dis
+import re
+
 import torch
+
+from ..errors import TORCH
 
 RUNNERS = (
     "autograd",
@@ -63,6 +68,12 @@ REFUSALS = (
 )
 
 
+# What PyTorch says where an operation has no kernel for a dtype.
+NO_KERNEL = re.compile(
+    r"^\"?[\w.:]+\"? not implemented for '\w+'|Low precision dtypes not supported|^Unsupported dtype (BFloat16|Half)\b"
+)
+
+
 class NotExpressible(Exception):
     """The runner ran, and what it ran was not what its name says; the text says why."""
 
@@ -92,3 +103,18 @@ def refusal(error: BaseException) -> str | None:
 def refuses(text: str) -> bool:
     """Whether the text of an exception says that a derivative is not offered."""
     return any(words in text for words in REFUSALS)
+
+
+def lacks_kernel(error: BaseException) -> bool:
+    """Whether PyTorch says that it cannot compute an operation in the dtype it is given. The user's own `raise` with
+    such words is none of PyTorch's.
+    """
+    if not isinstance(error, RuntimeError) or not NO_KERNEL.search(str(error)):
+        return False
+    last = error.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    if last is None or TORCH in last.tb_frame.f_code.co_filename:
+        return True
+    raising = {i.offset for i in dis.get_instructions(last.tb_frame.f_code) if i.opname == "RAISE_VARARGS"}
+    return last.tb_lasti not in raising

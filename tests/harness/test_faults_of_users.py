@@ -167,7 +167,7 @@ def test_a_derivative_that_torch_does_not_have_is_unsupported():
 
 
 def test_what_a_runner_has_no_form_of_is_not_called_an_operation_without_a_rule():
-    with pytest.raises(UnsupportedOperation, match="create_graph in mode F .*Ask only for modes and runners") as error:
+    with pytest.raises(UnsupportedOperation, match="create_graph in mode F .*Ask only for modes, runners") as error:
         assert_gradients(torch.sin, POINT, modes=("F",), runners=("create_graph",))
     assert "has no rule" not in str(error.value)
 

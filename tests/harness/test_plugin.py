@@ -17,7 +17,7 @@ from plugin_project import PROJECT, TABLE, TARGETS, failure, properties, run
 pytest_plugins = "pytester"
 
 FAILED = {"wrong", "raising", "unsupported", "misuse", "some_example_is_wrong"}
-FAILED |= {"asserted_wrong", "asserted_raising", "asserted_misuse"}
+FAILED |= {"asserted_wrong", "asserted_raising", "asserted_misuse", "no_derivative"}
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +101,7 @@ def test_hypothesis_shrinks_to_the_smallest_failing_example(alone):
 def test_the_summary_has_one_line_for_each_test_that_compared(alone):
     told = {short(name): line for name, line in section(alone.stdout).items()}
     assert {"without_a_check", "misuse", "asserted_misuse"}.isdisjoint(told)
-    assert len(told) == 22 and {*FAILED} - {"misuse", "asserted_misuse"} <= {*told}, told
+    assert len(told) == 23 and {*FAILED} - {"misuse", "asserted_misuse"} <= {*told}, told
     assert re.match("agree, 3 checks, 9 comparisons", told["checked_by_all_three"])
     assert re.match("agree, 3 comparisons", told["asserted"]) and re.match("agree, 3 comp", told["in_unittest"])
     assert re.match(r"agree, 15 examples, \d+ comparisons", told["asserted_for_every_example"])
@@ -115,6 +115,8 @@ def test_the_summary_has_one_line_for_each_test_that_compared(alone):
     assert re.match(r"mismatch, \d+ examples, .* culprit CubeBackward", told["some_example_is_wrong"])
     assert told["raising"].startswith("raised, ")
     assert re.match(r"unsupported, .*, no rule for aten::", told["unsupported"])
+    said = "NotImplementedError: the derivative for 'zeta' is not implemented"
+    assert told["no_derivative"] == f"unsupported, 1 comparison, {said}"
 
 
 def test_the_report_holds_the_rows_of_every_test_and_one_example_of_hypothesis(alone, project):

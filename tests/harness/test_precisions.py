@@ -186,3 +186,45 @@ def test_a_gradient_formed_from_its_rounded_logarithm_is_no_wrong_rule():
     result = check(lambda x: (size * x.logcumsumexp(0)).sum(), (x,))
     assert result.verdict == "agree"
     assert float(result.frame["z"].max()) > 64
+
+
+WORDS = "\"lu_cpu\" not implemented for 'BFloat16'"
+
+
+class RaisingWithSuchWords(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x * 2
+
+    @staticmethod
+    def backward(ctx, g):
+        raise NotImplementedError(WORDS)
+
+
+def raising_with_such_words(x):
+    raise NotImplementedError(WORDS)
+
+
+@pytest.mark.parametrize(
+    ("fn", "words"),
+    [
+        (lambda x: torch.linalg.det(x.outer(x) + 1), "not implemented for 'BFloat16'"),
+        (lambda x: torch.linalg.inv(x.outer(x) + x.diag()), "Low precision dtypes not supported"),
+        (lambda x: torch.fft.fft(x).abs(), "Unsupported dtype BFloat16"),
+    ],
+    ids=["det", "inv", "fft"],
+)
+def test_a_kernel_that_is_missing_for_a_precision_that_was_asked_for_is_unsupported(fn, words):
+    x = torch.tensor([0.5, 1.0], dtype=torch.float64)
+    result = check(fn, x, dtypes=("float64", "bfloat16"))
+    of_half = result.frame[result.frame["dtype"] == "bfloat16"]
+    assert [*of_half["verdict"]] == ["unsupported"] and words in of_half["message"].iloc[0]
+    assert [words in text for text in result.unsupported.values()] == [True]
+    assert {*result.frame.query("dtype == 'float64'")["verdict"]} <= {"agree", "mismatch"}
+    assert check(fn, x.bfloat16()).verdict == "raised"  # the precision is the user's own
+
+
+@pytest.mark.parametrize("fn", [raising_with_such_words, RaisingWithSuchWords.apply], ids=["forward", "backward"])
+def test_what_the_users_code_raises_stays_raised_whatever_it_says(fn):
+    result = check(fn, torch.ones(2, dtype=torch.float64), dtypes="bfloat16")
+    assert result.verdict == "raised" and WORDS in str(result.exception)

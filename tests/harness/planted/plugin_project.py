@@ -112,6 +112,9 @@ def test_raising(gradient_check):
 def test_unsupported(gradient_check):
     gradient_check(lambda x: torch.special.bessel_j0(x) + torch.sinc(x).to_sparse().to_dense(), X, modes="R")
 
+def test_no_derivative():
+    assert_gradients(lambda x: torch.special.zeta(x + 3, X), X, modes="R")
+
 def test_misuse(gradient_check):
     gradient_check(torch.sin, [X])
 
