@@ -40,7 +40,7 @@ from .rows import Rows, name_part
 from .second_run import differ, row_of_parting
 from .subject import Subject, cotangents, record
 from .tangents_within import held_in_tangents
-from .whole_runs import question_of_whole, reading_of_single_calls
+from .whole_runs import borne_out, question_of_whole
 from .worked_in import works_in
 from .written_in_place import BackwardPass, rows_of_writes
 
@@ -71,6 +71,7 @@ def compare_reverse(subject: Subject, rows: Rows) -> Found:
     start, before = time.perf_counter(), len(rows.rows)
     recording, seen, wrt = record(subject)
     c = subject.arriving(recording.torch_outputs) or cotangents(recording.torch_outputs, subject.seed)
+    seen = borne_out(subject, recording, seen, wrt, c)
     nodes = nodes_of(recording)
     hooks: list[HookNote] = []
     leaves = dict(zip(subject.names, subject.leaves, strict=True))
@@ -85,9 +86,8 @@ def compare_reverse(subject: Subject, rows: Rows) -> Found:
         with random_state():
             hooks += noted_after_accumulation(subject.leaves, gradients)
     found = Found(recording=recording, seen=seen, unsupported=seen.missing)
-    single = reading_of_single_calls(subject, recording, seen, wrt, c)
-    local: list[tuple[LocalVerdict, Node | None]] = [(v, None) for v in judge_values(single, subject.seed)]
-    local += [(v, n) for n in nodes for v in judge_node(single, n, subject.seed)]
+    local: list[tuple[LocalVerdict, Node | None]] = [(v, None) for v in judge_values(seen, subject.seed)]
+    local += [(v, n) for n in nodes for v in judge_node(seen, n, subject.seed)]
     for v, _ in local:
         value = v.quantity == "value"
         rows.judged(

@@ -1,7 +1,8 @@
-"""What is asked of a whole run in mode R, and which single calls it bears out, though their rule is not the derivative.
+"""What is asked of a whole run in mode R, and which documented definitions it bears out.
 
 PyTorch documents that `ctc_loss` is given log-probabilities, and its rule is the derivative of the loss only in front
-of what makes them so. Whether something does is not read off the operations: the gradients of the whole run say it.
+of what makes them so. Whether something does is not read off the operations: the gradients of the whole run say it, by
+that rule and by the derivative.
 """
 
 from __future__ import annotations
@@ -40,20 +41,26 @@ class Whole:
 
 
 def question_of_whole(
-    subject: Subject, recording: Recording, seen: Witnessed, used: Sequence[int], c: Sequence[torch.Tensor | None]
+    subject: Subject,
+    recording: Recording,
+    seen: Witnessed,
+    used: Sequence[int],
+    c: Sequence[torch.Tensor | None],
+    *,
+    anew: bool = False,
 ) -> Whole:
     """The gradients of a run with respect to the recorded variables `used`, at PyTorch's own forward values.
 
-    c: the cotangent of each output of the recording, None for one that gets none.
+    c: the cotangent of each output of the recording, None for one that gets none. anew: all values are computed from
+    those of `used` instead, and everything in float64.
     """
     outputs = [(v, g) for v, g in zip(recording.outputs, c, strict=True) if g is not None and v in seen.tracers]
     program = seen.program([*used], [v for v, _ in outputs])
     inputs = [*[recording.variables[v].value for v in used], *[to_numpy(g) for _, g in outputs if g is not None]]
     reached = set(program.variables())
-    known = {
-        v: x for v, x in seen.values.items() if v in reached and v not in program.inputs and v not in program.constants
-    }
-    positions, run = list(range(len(used))), kept(seen)
+    made = reached.difference(program.inputs, program.constants)
+    known = {} if anew else {v: x for v, x in seen.values.items() if v in made}
+    positions, run = list(range(len(used))), None if anew else kept(seen)
     plan, given = started(program, f"global {len(used)}", lambda p, **k: reverse(p, positions, **k), inputs, known, run)
 
     def lossy() -> tuple[Plan, list[Any]]:
@@ -63,7 +70,7 @@ def question_of_whole(
     groups = used, [v for v, _ in outputs]
     nan, undefined = (any(np.isnan(recording.variables[v].value).any() for v in group) for group in groups)
     scales = range(len(used), len(inputs))
-    dtype = coarsest(subject, recording, seen)
+    dtype = "float64" if anew else coarsest(subject, recording, seen)
     question = Question(plan, given, [], dtype, lossy, nan, subject.seed, undefined, scales=scales)
     question.complex_numbers = recording.has_complex
     question.values, question.cotangents = [recording.variables[v].value for v, _ in outputs], scales
@@ -71,19 +78,19 @@ def question_of_whole(
     return Whole(question, program, inputs, dtype)
 
 
-def reading_of_single_calls(
+def borne_out(
     subject: Subject, recording: Recording, seen: Witnessed, wrt: Sequence[int], c: Sequence[torch.Tensor | None]
 ) -> Witnessed:
-    """The reading of a run by which its calls are judged one by one: `seen`, that of the whole run, but for the calls
-    that may be read by a documented definition and whose doing so leaves the gradients of the whole run as they are.
+    """The reading `seen` of a run in mode R, with those calls read by a documented definition for which that leaves the
+    gradients of the whole run as they are, wherever rounding has put the numbers of the run itself.
     """
     used = [v for v in dict.fromkeys(wrt) if v >= 0]
 
     def read(calls: Collection[int]) -> Witnessed | None:
-        alone = witness(recording, used, only_adjoints=True, alone=calls)
-        told, asked = (question_of_whole(subject, recording, s, used, c).question for s in (alone, seen))
+        defined = witness(recording, used, only_adjoints=True, by_definition=calls)
+        told, asked = (question_of_whole(subject, recording, s, used, c, anew=True).question for s in (defined, seen))
         asked.answers = told.plan.run(told.given)
-        return alone if worst([j.verdict for j in judge(asked)]) in ("agree", "convention") else None
+        return defined if worst([j.verdict for j in judge(asked)]) in ("agree", "convention") else None
 
     if not seen.undecided:
         return seen

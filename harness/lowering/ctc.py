@@ -82,7 +82,7 @@ def ctc_loss(
 
     PyTorch documents its input as log-probabilities, and adds the probabilities to the gradient: that of a number that
     is constant, 1, wherever they are normalised by what led to them. Where that is a log_softmax, the call is read so.
-    Elsewhere, where they are normalised in numbers, the call on its own may be read so, and the whole run is not.
+    Elsewhere, where they are normalised in numbers, it may be, and the gradients of the whole run decide.
 
     log_probs: (T, N, C) or (T, C) -> (N,) or (). The second output, PyTorch's table of the recursion, is as recorded.
     """

@@ -39,8 +39,8 @@ class CallSite:
     only_adjoints: the derivative is asked for in reverse mode alone. tangents: the call was made inside forward mode,
     whose rules compute with what the call gives beside its result. made_in: names the shortest dtype that a number was
     held in on the way to the arguments. drifts: how far rounding in a dtype moves an argument in the run that led to
-    it, a standard deviation for each entry. alone: the reading is for the call on its own. undecided: set where the
-    call on its own may be read otherwise than in the whole run.
+    it, a standard deviation for each entry. by_definition: the call is to be read by a documented definition that is
+    right or wrong by what led to it. undecided: filled where it may be.
     """
 
     name: str
@@ -53,7 +53,7 @@ class CallSite:
     tangents: bool = False
     made_in: Callable[[], str] = lambda: "float64"
     drifts: Callable[[Any, str], Any] = lambda a, dtype: np.zeros(np.shape(a))
-    alone: bool = False
+    by_definition: bool = False
     undecided: list[str] = field(default_factory=list)
 
     def follows(self, name: str) -> None:
@@ -61,11 +61,9 @@ class CallSite:
         self.followed.append(name)
 
     def leaves_open(self) -> bool:
-        """Say that a documented definition is right or wrong by what led to this call, and which reading is asked for:
-        whether that of the call on its own, by the definition, and not that of the whole run, by the value.
-        """
+        """Say that a documented definition is right or wrong by what led to this call; whether to read it by that."""
         self.undecided.append(self.name)
-        return self.alone
+        return self.by_definition
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -48,8 +48,8 @@ class Witnessed:
     cut: calls under no_grad whose results are held fixed. passed: writes under no_grad, which adjoints pass by. beside:
     whether there are writes that autograd does not see, which adjoints and tangents pass by. left: variables that a
     custom Function made of its inputs outside torch -> why they have no reading; they are opaque inputs too. kept: the
-    dtypes of the run, for the judge. only_adjoints: derivatives are asked for in reverse mode alone. alone: calls
-    that are read each for itself. undecided: calls that may be, and are then read otherwise than in the whole run.
+    dtypes of the run, for the judge. only_adjoints: derivatives are asked for in reverse mode alone. by_definition:
+    calls that are read by a documented definition that not every run bears out. undecided: calls that may be.
     """
 
     recording: Recording
@@ -66,7 +66,7 @@ class Witnessed:
     left: dict[int, str] = field(default_factory=dict)
     kept: Any = None
     only_adjoints: bool = False
-    alone: Collection[int] = ()
+    by_definition: Collection[int] = ()
     undecided: list[int] = field(default_factory=list)
 
     @property
@@ -112,17 +112,17 @@ def witness(
     cut_no_grad: bool = True,
     follow_detached: bool = False,
     only_adjoints: bool = False,
-    alone: Collection[int] = (),
+    by_definition: Collection[int] = (),
 ) -> Witnessed:
     """Lower every call that depends on the recorded variables `wrt`.
 
     `cut_no_grad`: what ran under no_grad outside a custom Function is a constant, as reverse mode has it; False
     follows tangents through it. `follow_detached`: detached values are followed too, as if nothing were detached.
     `only_adjoints`: it will be asked in reverse mode alone, for which PyTorch documents some gradients otherwise than
-    the value has them. `alone`: calls that are read each for itself, by a documented definition that is right behind
-    some runs and wrong behind others.
+    the value has them. `by_definition`: calls to be read by a documented definition that is right behind some runs and
+    wrong behind others.
     """
-    how = cut_no_grad, follow_detached, only_adjoints, alone
+    how = cut_no_grad, follow_detached, only_adjoints, by_definition
     seen = _read(recording, wrt, {}, *how)
     left = left_torch(recording, seen.tracers, seen.spans)
     return _read(recording, wrt, left, *how) if left else seen
@@ -135,9 +135,9 @@ def _read(
     cut_no_grad: bool,
     follow_detached: bool,
     only_adjoints: bool,
-    alone: Collection[int],
+    by_definition: Collection[int],
 ) -> Witnessed:
-    seen = Witnessed(recording, Builder(), left=left, only_adjoints=only_adjoints, alone=alone)
+    seen = Witnessed(recording, Builder(), left=left, only_adjoints=only_adjoints, by_definition=by_definition)
     for i in (*wrt, *left):
         _enter(seen, i)
     seen.opaque += [seen.tracers[i].variable for i in left]
@@ -256,7 +256,7 @@ def _lower(seen: Witnessed, number: int, call: Call) -> None:
             tangents=call.tangents,
             made_in=lambda: coarsest_behind(recording, call.references()),
             drifts=lambda a, held: drift_so_far(seen.builder, seen.values, a, held),
-            alone=number in seen.alone,
+            by_definition=number in seen.by_definition,
         )
 
         def argument(a: Any) -> Any:

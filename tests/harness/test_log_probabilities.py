@@ -92,6 +92,23 @@ def test_probabilities_that_a_half_precision_held_are_normalised_to_the_rounding
         assert result.verdict == "convention", result.explain()
 
 
+@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("half", [torch.bfloat16, torch.float16], ids=str)
+def test_rows_that_add_up_to_1_within_a_hundredth_are_borne_out_by_what_made_them(half, seed):
+    generator = torch.Generator().manual_seed(seed)
+    z = (0.3 * torch.randn(40, 1, 29, dtype=D, generator=generator)).to(half)
+    labels = torch.randint(1, 29, (1, 10), generator=generator)
+
+    def lost(z):
+        return F.ctc_loss((z.log_softmax(-1) * 1.0).float(), labels, (40,), (10,))
+
+    result = check(lost, z)
+    assert result.verdict == "convention", result.explain()
+    # the same numbers as a leaf
+    held = (z.log_softmax(-1) * 1.0).float()
+    assert check(lambda lp: F.ctc_loss(lp, labels, (40,), (10,)), held).verdict == "mismatch"
+
+
 def test_under_autocast_too():
     linear = torch.nn.Linear(3, C)
 
