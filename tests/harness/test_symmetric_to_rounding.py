@@ -6,7 +6,8 @@ import torch
 from gradwitness.harness import check
 from gradwitness.harness.faults import planted
 from gradwitness.harness.judgement.conventions import within
-from gradwitness.harness.lowering.symmetry import is_symmetric_but_for_rounding
+from gradwitness.harness.lowering.symmetry import is_symmetric, is_symmetric_but_for_rounding
+from gradwitness.harness.lowering.table import CallSite
 from gradwitness.reference_engine.rounding import UNIT_ROUNDOFF
 
 SECOND = ("R", "F", "RR", "FR", "RF", "FF")
@@ -137,6 +138,28 @@ def test_a_leaf_that_is_less_symmetric_than_rounding_leaves_it_is_read_by_one_tr
     s[0, 1] += 1e4 * UNIT_ROUNDOFF[str(dtype).removeprefix("torch.")] * s.abs().max()
     result = check(fn, s)
     assert result.verdict == "mismatch" and result.culprit is not None
+
+
+ASYMMETRIC = {
+    "a part of 1e-10": lambda a: a @ a.T + 1e-10 * a,
+    "one triangle": lambda a: (a @ a.T).tril(),
+    "another matrix of the batch": lambda a: torch.stack([a @ a.T, a + 9 * eye()]),
+}
+
+
+@pytest.mark.parametrize("name", ASYMMETRIC)
+def test_a_matrix_that_a_run_made_less_symmetric_than_it_rounds_is_read_by_one_triangle(name):
+    result = check(eigenvalues(ASYMMETRIC[name]), drawn(N, N))
+    assert result.verdict == "mismatch" and result.culprit.operation.startswith("aten::_linalg_eigh"), result.explain()
+
+
+def test_a_drift_without_a_number_excuses_no_difference():
+    x = np.array([[1.0, 0.5], [0.25, 2.0]])
+    for drift, symmetric in ((1.0, True), (np.inf, False), (np.nan, False)):
+        site = CallSite(
+            "aten::_linalg_eigh.default", (x,), "float64", drifts=lambda a, held, d=drift: np.full((2, 2), d)
+        )
+        assert is_symmetric(site, x) == symmetric
 
 
 PLANTED = {
