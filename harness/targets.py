@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import inspect
+import os
 import sys
 import traceback
 from collections.abc import Callable
@@ -36,12 +38,7 @@ def load_target(target: str) -> tuple[Any, Any, dict[str, Any]]:
     is its `__cause__`.
     """
     path, name = split_target(target)
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules.setdefault(path.stem, module)
-    sys.path.insert(0, str(path.parent.absolute()))
-    _theirs(target, lambda: spec.loader.exec_module(module))
+    module = _module(target, path)
     if not hasattr(module, name):
         names = [n for n in vars(module) if callable(getattr(module, n)) and not n.startswith("_")]
         raise UsageError(
@@ -55,7 +52,7 @@ def load_target(target: str) -> tuple[Any, Any, dict[str, Any]]:
             f"inputs). Wrap it in one."
         )
     _takes_nothing(target, made)
-    result = _theirs(target, made)
+    result = _theirs(target, made, "Run the function by itself first.")
     named = isinstance(result, tuple) and len(result) == 3 and isinstance(result[2], dict)
     if not (isinstance(result, tuple) and (len(result) == 2 or named) and callable(result[0])):
         raise UsageError(
@@ -63,6 +60,41 @@ def load_target(target: str) -> tuple[Any, Any, dict[str, Any]]:
             f"tensor or tuple of tensors, or (fn, inputs, kwargs) with a dict of named arguments. Return one of them."
         )
     return result[0], result[1], result[2] if named else {}
+
+
+def _module(target: str, path: Path) -> Any:
+    """The module of a file: by itself, or, where an `__init__.py` lies beside it, as the module of its package."""
+    top, dotted = _place_in_package(path)
+    if dotted is None:
+        spec = importlib.util.spec_from_file_location(path.stem, path)
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules.setdefault(path.stem, module)
+        sys.path.insert(0, str(top))
+        _theirs(target, lambda: spec.loader.exec_module(module), "Run the file by itself first.")
+        return module
+    if str(top) not in sys.path:
+        sys.path.insert(0, str(top))
+    if str(path.parent.absolute()) not in sys.path:  # for modules beside it that it imports as a script would
+        sys.path.append(str(path.parent.absolute()))
+    module = _theirs(target, lambda: importlib.import_module(dotted), f"Run `python -m {dotted}` in {top} first.")
+    found = getattr(module, "__file__", None)
+    if found is None or not os.path.samefile(found, path):
+        raise UsageError(
+            f"check: {path} is the module {dotted} of its package, and Python has one of that name from {found}; "
+            f"accepted is a name that is its own. Rename the package, or take the other off the path."
+        )
+    return module
+
+
+def _place_in_package(path: Path) -> tuple[Path, str | None]:
+    """The folder that has to be on Python's path, and the dotted name of a file that is a module of a package: the
+    topmost folder with an `__init__.py`, and all between. None for any other file.
+    """
+    folder, parts = path.parent.absolute(), [] if path.stem == "__init__" else [path.stem]
+    while (folder / "__init__.py").is_file() and folder.name.isidentifier():
+        parts, folder = [folder.name, *parts], folder.parent
+    return folder, ".".join(parts) if folder != path.parent.absolute() else None
 
 
 def _takes_nothing(target: str, made: Callable[..., Any]) -> None:
@@ -83,7 +115,7 @@ def _takes_nothing(target: str, made: Callable[..., Any]) -> None:
         )
 
 
-def _theirs(target: str, made: Callable[[], Any]) -> Any:
+def _theirs(target: str, made: Callable[[], Any], next_step: str) -> Any:
     """What the user's own code gives; what it raises is shown as theirs."""
     try:
         return made()
@@ -93,5 +125,5 @@ def _theirs(target: str, made: Callable[[], Any]) -> Any:
         name = Path(error.filename or last.filename if isinstance(error, SyntaxError) else last.filename).name
         raise UsageError(
             f"check: {target} raised {type(error).__name__}: {' '.join(str(error).split())} ({name}, line {line}); "
-            f"accepted is code that runs. Run the file by itself first."
+            f"accepted is code that runs. {next_step}"
         ) from error

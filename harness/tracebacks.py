@@ -13,7 +13,7 @@ _OURS = tuple(f"{folder}{os.sep}" for folder in {str(_HARNESS), str(_HARNESS.res
 _BETWEEN = tuple(
     os.path.join("torch", *parts)
     for parts in (("_ops.py",), ("_compile.py",), ("_dynamo", "eval_frame.py"), ("utils", "_python_dispatch.py"))
-)
+) + (os.path.join("importlib", "__init__.py"),)
 
 
 def without_ours(tb: TracebackType | None) -> TracebackType | None:
