@@ -37,14 +37,17 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("c", conventions().values(), ids=list(conventions()))
-def test_a_definition_is_quoted_word_for_word_from_the_documentation(c):
+def documentation(c):
     module, name = c.where.rsplit(".", 1) if c.where.count(".") == 1 else c.where.split(".", 1)
     found = importlib.import_module(module)
     for part in name.split("."):
         found = getattr(found, part)
-    text = re.sub(r"\s+", " ", found.__doc__.replace(":attr:`A`", "A"))
-    assert c.quote in text
+    return re.sub(r"\s+", " ", found.__doc__.replace(":attr:`A`", "A"))
+
+
+@pytest.mark.parametrize("c", conventions().values(), ids=list(conventions()))
+def test_a_definition_is_quoted_word_for_word_from_the_documentation(c):
+    assert c.quote in documentation(c)
 
 
 def test_every_definition_has_a_case_here_and_names_operations_that_are_lowered():
@@ -122,3 +125,11 @@ def test_derivatives_of_nested_modes_are_not_claimed_where_a_write_under_no_grad
     x, y = torch.tensor([1.0], dtype=torch.float64), torch.tensor([3.0], dtype=torch.float64)
     result = check(lambda v: F.gaussian_nll_loss(x, y, v), torch.tensor([variance], dtype=torch.float64), modes=(mode,))
     assert result.verdict == verdict, result.explain()
+
+
+@pytest.mark.parametrize("c", conventions().values(), ids=list(conventions()))
+def test_a_quote_ends_where_a_sentence_or_a_clause_ends(c):
+    text = documentation(c)
+    after = text[text.index(c.quote) + len(c.quote) :].lstrip()
+    assert c.quote.endswith((".", "!")) or after[:1] in (".", ",", ";", ":"), after[:60]
+    assert c.quote.count("(") == c.quote.count(")")
