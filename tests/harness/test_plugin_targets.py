@@ -69,3 +69,14 @@ def test_a_project_that_compares_nothing_is_as_without_the_plugin(tmp_path):
     assert with_it == without
     assert [r.returncode for r in runs] == [1, 1] and "1 failed, 2 passed" in with_it
     assert properties(tmp_path / "a.xml") == properties(tmp_path / "b.xml")
+
+
+def test_without_the_plugin_a_check_is_told_to_nobody(project):
+    """Where it is left out, `assert_gradients` in a test is what it is anywhere else."""
+    text = "from gradwitness.harness import assert_gradients, listening\nfrom targets import X, torch\n"
+    text += "def test_it():\n    assert_gradients(torch.sin, X)\n    assert len(listening.LISTENERS) == {0}\n"
+    for options, listeners in (((), 1), (("-p", "no:gradwitness"), 0)):
+        (project / "test_it.py").write_text(text.format(listeners), encoding="utf-8")
+        done = run(project, "test_it.py", *options)
+        assert done.returncode == 0, done.stdout
+        assert ("= gradwitness =" in done.stdout) is bool(listeners)
