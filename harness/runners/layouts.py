@@ -62,6 +62,8 @@ def laid_out(t: torch.Tensor, layout: str) -> torch.Tensor | None:
 
     layout: contiguous, transposed, channels_last, expanded or sliced.
     """
+    if t.layout != torch.strided:
+        return None
     return _INPUTS[layout](t.detach().clone(memory_format=torch.preserve_format))
 
 
@@ -99,5 +101,6 @@ def changes(result: Any, layout: str) -> bool:
 
 
 def _changed(y: Any, layout: str) -> torch.Tensor | None:
-    floating = isinstance(y, torch.Tensor) and (y.is_floating_point() or y.is_complex())
-    return _OUTPUTS[layout](y) if floating else None
+    if not isinstance(y, torch.Tensor) or y.layout != torch.strided or y.dtype == torch.complex32:  # which has no sum
+        return None
+    return _OUTPUTS[layout](y) if y.is_floating_point() or y.is_complex() else None

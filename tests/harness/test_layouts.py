@@ -40,6 +40,21 @@ def test_around_the_entries_of_a_slice_there_is_nothing_but_nan(shape):
     assert whole[0].isnan() and whole[-1].isnan()
 
 
+@pytest.mark.parametrize("shape", [(), (1,), (1, 1), (2, 1), (0,)])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.complex128])
+def test_one_entry_in_every_layout_agrees(shape, dtype):
+    """A tensor of one entry is contiguous to PyTorch whatever its stride."""
+    t = torch.ones(8, dtype=dtype).as_strided(shape, (2,) * len(shape))
+    result = check(lambda x: x.sin().unsqueeze(0), t, layouts=LAYOUTS)
+    assert set(result.frame["verdict"]) <= {"agree", "unsupported"}
+
+
+def test_sparse_tensors_have_no_layout_and_that_is_said():
+    sparse = torch.eye(3, dtype=torch.float64).to_sparse()
+    result = check(lambda a: torch.sparse.mm(a, torch.ones(3, 2).double()), sparse, layouts=("transposed", "sliced"))
+    assert set(result.frame["verdict"]) == {"unsupported"}
+
+
 def test_an_expanded_tensor_repeats_its_first_entries():
     t = numbers(1, 3, 2)
     assert torch.equal(laid_out(t, "expanded"), t[:, :1].expand(1, 3, 2))
