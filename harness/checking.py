@@ -296,6 +296,12 @@ def _alone(subject: Subject, found: Found, mode: str, written: Sequence[dict[str
         accuse(written, culprit)
 
 
+def is_nan(t: torch.Tensor) -> bool:
+    """Whether every number of a tensor is NaN, sparse or not."""
+    dense = t.detach() if t.layout == torch.strided else t.detach().to_dense()
+    return bool(dense.isnan().all())
+
+
 def _say_untested(found: Found, written: Sequence[dict[str, Any]]) -> None:
     """Where no output depends on what is differentiated, equal zeros are no test, nor is NaN where every output is NaN:
     those rows are `indeterminate`.
@@ -306,7 +312,7 @@ def _say_untested(found: Found, written: Sequence[dict[str, Any]]) -> None:
     floating = [t for t in recording.torch_outputs if (t.is_floating_point() or t.is_complex()) and t.numel()]
     if not any(v in seen.tracers for v in recording.outputs):
         text = NOTHING_DEPENDS
-    elif floating and all(bool(t.detach().isnan().all()) for t in floating):
+    elif floating and all(is_nan(t) for t in floating):
         text = ALL_NAN
     else:
         return

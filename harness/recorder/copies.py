@@ -27,6 +27,8 @@ def leaf_of(t: torch.Tensor) -> torch.Tensor:
 
 def fresh(t: torch.Tensor) -> torch.Tensor:
     """A copy that a callable may write into: no leaf, no inference tensor, apart from the caller's own."""
+    if t.layout != torch.strided:
+        return t.detach().clone()
     return t.detach().clone(memory_format=torch.preserve_format)
 
 

@@ -53,6 +53,7 @@ def test_sparse_tensors_have_no_layout_and_that_is_said():
     sparse = torch.eye(3, dtype=torch.float64).to_sparse()
     result = check(lambda a: torch.sparse.mm(a, torch.ones(3, 2).double()), sparse, layouts=("transposed", "sliced"))
     assert set(result.frame["verdict"]) == {"unsupported"}
+    assert check(torch.Tensor.to_sparse, torch.eye(3, dtype=torch.float64)).verdict == "unsupported"
 
 
 def test_an_expanded_tensor_repeats_its_first_entries():
