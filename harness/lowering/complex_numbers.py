@@ -29,6 +29,9 @@ BY_PARTS = frozenset(
 )
 
 
+FILLS = {"aten::masked_fill": 2, "aten::constant_pad_nd": 2}  # where a number that is filled in stands among arguments
+
+
 @dataclass(frozen=True, eq=False)
 class Pair:
     """A complex value x + iy as two real ones of its shape."""
@@ -75,6 +78,10 @@ def _by_parts(real: Complex) -> Complex:
         if not any(floating):  # real numbers become complex ones
             made = real(replace(call, outputs=tuple(_part(o, 0) for o in call.outputs)), *args, **kwargs)
             return tree_map(as_pair, made)
+        if getattr(kwargs.get("dtype"), "is_complex", True) is False:  # a cast to real numbers drops the imaginary part
+            return real(call, *tree_map(lambda a: a.x if isinstance(a, Pair) else a, args), **kwargs)
+        at = FILLS.get(functional_name(call.name.split(".")[0]))
+        args = tuple(complex(a) if i == at and isinstance(a, (int, float)) else a for i, a in enumerate(args))
         results = []
         for part in (0, 1):
             site = replace(call, outputs=tuple(_part(o, part) for o in call.outputs))

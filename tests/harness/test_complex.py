@@ -179,3 +179,24 @@ def test_the_tangent_of_a_forgotten_conjugate_is_named_by_its_part():
 
     result = check(Wrong.apply, Z, modes=("F",))
     assert result.verdict == "mismatch" and result.culprit.part in (".real", ".imag"), result.explain()
+
+
+@pytest.mark.parametrize(
+    "fn",
+    [
+        lambda z: z.masked_fill(z.real > 0, 10.0),
+        lambda z: z.masked_fill(z.real > 0, 3),
+        lambda z: z.masked_fill(z.real > 0, 1.0 - 2.0j),
+        lambda z: torch.nn.functional.pad(z, (1, 2), value=2.0),
+        lambda z: z.softmax(-1, dtype=torch.float64),
+        lambda z: z.sin().to(torch.float64).exp(),
+    ],
+    ids=["filled", "filled by an integer", "filled by a complex number", "padded", "softmax of real parts", "cast"],
+)
+@pytest.mark.parametrize("shape", [(3, 4), (), (2, 0)])
+@pytest.mark.filterwarnings("ignore:Casting complex values to real")
+def test_numbers_that_are_filled_in_are_real_and_a_cast_drops_the_imaginary_part(fn, shape):
+    z = torch.randn(shape, dtype=torch.complex128, generator=torch.Generator().manual_seed(3))
+    if shape == () and fn(torch.ones(2, 2, dtype=z.dtype)).shape[-1] > 2:
+        pytest.skip("a number without axes is not padded")
+    assert check(fn, z).verdict == "agree"
