@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from gradwitness.harness import check
 from gradwitness.harness.lowering import CallSite
 from gradwitness.harness.lowering.reductions import kthvalue, max_dim, mode
 from gradwitness.reference_engine import trace
@@ -111,3 +112,22 @@ def test_each_row_of_a_mode_is_judged_by_itself_along_any_axis():
     call = recorded("aten::mode", [[NAN, NAN, 3.0]], [[0, 1, 1]], numbers)
     program = trace(lambda x: mode(call, x, 0, keepdim=True), np.zeros((3, 3)))
     assert np.array_equal(evaluate(program, numbers), [[NAN, 1.0, 3.0]], equal_nan=True)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16", "float16"])
+@pytest.mark.parametrize("p", [float("inf"), -float("inf")])
+@pytest.mark.parametrize("name", ["dist", "cdist", "pdist", "norm of moduli"])
+def test_the_largest_of_rounded_differences_is_one_of_them(name, p, dtype):
+    """Its recorded number is rounded, and equal to no difference that is computed exactly."""
+    if name in ("cdist", "pdist") and (dtype in ("bfloat16", "float16") or p < 0):
+        pytest.skip("PyTorch has no kernel")
+    if name == "norm of moduli" and dtype in ("bfloat16", "float16"):
+        pytest.skip("complex numbers have no such precision")
+    x = 5 * torch.randn(2, 6, 5, generator=torch.Generator().manual_seed(11))
+    fn = {
+        "dist": lambda a, b: torch.dist(a, b, p),
+        "cdist": lambda a, b: torch.cdist(a, b, p),
+        "pdist": lambda a, b: torch.nn.functional.pdist(a, p) + 0 * b.sum(),
+        "norm of moduli": lambda a, b: torch.linalg.vector_norm(torch.complex(a, b), p, dim=-1),
+    }[name]
+    assert check(fn, (x[0], x[1]), dtypes=dtype).verdict == "agree"
