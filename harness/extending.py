@@ -11,8 +11,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.utils._pytree import tree_leaves
 
+from ..reference_engine import ops
 from ..reference_engine.errors import EngineError
+from ..reference_engine.program import Variable
 from ..reference_engine.tracing import Tracer
 from .errors import UsageError
 from .lowering import CallSite, NotCovered, lowers
@@ -77,6 +80,8 @@ def register_lowering(name: str, fn: Callable[..., Any]) -> Registration:
         if schema is None:
             raise NotCovered(f"the rule of {name} is for {', '.join(map(str, schemas.values()))}")
         positional, named = _filled(schema, args, kwargs)
+        given = [a for a in tree_leaves((positional, named)) if isinstance(a, Tracer)]
+        before = len(given[0].builder.equations) if given else 0
         try:
             results = fn(*positional, **named)
         except (EngineError, NotCovered):
@@ -84,7 +89,7 @@ def register_lowering(name: str, fn: Callable[..., Any]) -> Registration:
         except Exception as error:
             raise UsageError(_raised(name, error)) from error
         _hold(results, call, name)
-        return results
+        return _own(results, before)
 
     lowered.__doc__ = fn.__doc__
     lowers(name)(lowered)
@@ -172,6 +177,25 @@ def _hold(results: Any, call: CallSite, name: str) -> None:
                 f"register_lowering: the rule of {name!r} returned shape {entry.shape} as output {i}; PyTorch returned "
                 f"{np.shape(output)}. Return PyTorch's shape."
             )
+
+
+def _own(results: Any, before: int) -> Any:
+    """The results of a rule, each the output of an equation of its own, so that it is held against PyTorch's value.
+
+    An argument, a constant, an earlier result, or the same result once more becomes an equation that only repeats it.
+    before: how many equations there were when the rule was called.
+    """
+    entries = results if isinstance(results, tuple) else (results,)
+    met: set[Variable] = set()
+    own: list[Any] = []
+    for entry in entries:
+        if entry is not None:
+            made = {v for e in entry.builder.equations[before:] for v in e.outputs}
+            if entry.variable not in made or entry.variable in met:
+                entry = ops.reshape(entry, entry.shape)
+            met.add(entry.variable)
+        own.append(entry)
+    return tuple(own) if isinstance(results, tuple) else own[0]
 
 
 def _raised(name: str, error: Exception) -> str:

@@ -147,6 +147,38 @@ def test_a_rule_with_another_meaning_is_found_by_its_value():
     assert (result.verdict, {*values["verdict"]}) == ("mismatch", {"mismatch"})
 
 
+def same_twice(x, y):
+    z = x * y
+    return z, z, None
+
+
+@pytest.mark.parametrize(
+    ("rule", "verdicts"),
+    [
+        (lambda x, y: (x, x + y, None), ["mismatch", "agree"]),
+        (lambda x, y: (x * y, y, None), ["agree", "mismatch"]),
+        (same_twice, ["agree", "mismatch"]),
+    ],
+    ids=["first argument", "second argument", "one result twice"],
+)
+def test_a_rule_that_returns_its_argument_or_a_result_twice_is_held_against_the_value(rule, verdicts):
+    with register_lowering("gradwitness_tests::both", rule):
+        result = check(lambda x, y: torch.sin(sum(both(x, y)[:2])), (X, 2 * X + 1))
+    rows = result.frame[(result.frame["quantity"] == "value") & (result.frame["program"] == result.culprit.operation)]
+    assert [*rows["verdict"]] == verdicts
+    assert result.culprit.operation == "gradwitness_tests::both.default"
+
+
+def test_a_rule_that_returns_its_argument_agrees_where_the_operator_does_and_its_derivative_is_judged():
+    with register_lowering("gradwitness_tests::cubed", lambda x, scale: x):
+        alone, inner = check(cubed, torch.ones_like(X)), check(lambda x: cubed(x).sin(), torch.ones_like(X))
+    for result in (alone, inner):  # 1³ = 1 has the value of the identity, and the derivative 3
+        values = result.frame[result.frame["quantity"] == "value"]
+        assert {*values["verdict"]} == {"agree"}
+        assert (result.culprit.operation, result.verdict) == ("gradwitness_tests::cubed.default", "mismatch")
+    assert alone.culprit.torch_value == 3 * alone.culprit.reference_value != 0.0  # each rounded once, or not at all
+
+
 def test_an_output_without_derivative_is_none_in_the_rule():
     with register_lowering("gradwitness_tests::both", rule_of_both):
         assert check(lambda x, y: both(x, y)[:2], (X, 2 * X)).verdict == "agree"
