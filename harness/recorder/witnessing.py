@@ -346,7 +346,9 @@ def _promoted(seen: Witnessed, index: int, dtype: torch.dtype) -> Any:
         return argument
     own, other = torch.finfo(recorded.dtype).eps, torch.finfo(dtype).eps
     if own < other and recorded.value.shape == () and not recorded.dtype.is_complex:
-        return ops.cast(argument if index in seen.tracers else seen.builder.lift(recorded.value))
+        rounded = ops.cast(argument if index in seen.tracers else seen.builder.lift(recorded.value))
+        seen.values[rounded.variable] = np.asarray(_stored(float(recorded.value), dtype))
+        return rounded
     if index not in seen.tracers or own <= other:
         return argument
     converted = ops.cast(argument)

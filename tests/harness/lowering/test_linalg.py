@@ -145,3 +145,11 @@ def test_eigenvalues_agree_with_torch_in_every_mode_of_orders_one_and_two(a):
         assert check(values_and_projectors, x, modes=mode).ok, mode
     both = torch.complex(x, x.mT * 0.5)
     assert check(lambda z: (lambda w, v: (w.abs(), v.abs()))(*torch.linalg.eig(z)), both).ok
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("fn", [torch.pinverse, lambda a: torch.linalg.pinv(a, rtol=1e-3), torch.linalg.pinv])
+def test_a_pseudo_inverse_is_read_in_every_precision_that_has_one(fn, dtype):
+    """Its tolerances are float64 tensors without axes, also where the matrix is float32."""
+    a = torch.randn(4, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    assert check(fn, a, dtypes=dtype).verdict == "agree"
