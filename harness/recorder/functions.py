@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from ..lowering import is_constant
 from .out_of_sight import out_of_sight
 from .recorded_run import Recording
 
@@ -20,13 +21,15 @@ DECIDED = (
 )
 
 
-def left_torch(recording: Recording, traced: Collection[int], lowered: Collection[int]) -> dict[int, str]:
+def left_torch(
+    recording: Recording, traced: Collection[int], lowered: Collection[int], used: Collection[int]
+) -> dict[int, str]:
     """Variables without a reading, and why: outputs of custom Functions that no recorded call connects with the
     differentiated inputs of the Function, what a Function wrote into past all calls, and what was made out of sight.
 
     What the lowering of a call declares constant is connected; a reentrant checkpoint sends what its own second run
     has, and so nothing to what is not. traced: variables that depend on what is differentiated; lowered: calls that
-    have a reading.
+    have a reading; used: variables from which derivatives reach an output.
     """
     edges = recording.edges
     left = {}
@@ -43,7 +46,23 @@ def left_torch(recording: Recording, traced: Collection[int], lowered: Collectio
         keys = [(id(b.variable), 0) if hasattr(b, "variable") else (b, k) for b, k in node.next_functions if b]
         if recording.variables[variable].is_float and any(edges.get(key) in traced for key in keys):
             left[variable] = _reason(recording, variable, node, traced, name)
-    return left | out_of_sight(recording, traced)
+    return left | out_of_sight(recording, traced, used)
+
+
+def carrying(recording: Recording, cut_no_grad: bool) -> set[int]:
+    """The variables from which a derivative reaches an output: not what is detached or decided by before it does, nor,
+    with `cut_no_grad`, what is used under no_grad outside custom Functions. A write reaches what it writes into.
+    """
+    inside = in_custom_functions(recording)
+    found = set(recording.outputs)
+    for number, call in reversed([*enumerate(recording.calls)]):
+        if not any(o in found and recording.variables[o].is_float for o in call.outputs if o is not None):
+            continue
+        writes = call.name.endswith(("_", "::write"))
+        cut = cut_no_grad and not call.grad_enabled and not writes and number not in inside - recording.held
+        if not cut and (not is_constant(call.name) or (call.name == "aten::detach" and number in inside)):
+            found.update(call.references())
+    return found
 
 
 def _reason(recording: Recording, variable: int, node: Any, traced: Collection[int], name: str) -> str:

@@ -15,15 +15,16 @@ OUT_OF_SIGHT = (
 )
 
 
-def out_of_sight(recording: Recording, traced: Collection[int]) -> dict[int, str]:
+def out_of_sight(recording: Recording, traced: Collection[int], used: Collection[int]) -> dict[int, str]:
     """Why a variable that no recorded call made has no reading, where its gradient arrives at a variable in `traced`.
 
-    What a custom Function made outside torch is told otherwise, by the Function's name.
+    What a custom Function made outside torch is told otherwise, by the Function's name. One that is not in `used`, the
+    variables from which derivatives reach an output, has no gradient: the state of an earlier call, detached.
     """
     found = {}
     for variable, node in recording.unseen.items():
         custom = isinstance(node, torch.autograd.function.BackwardCFunction)
-        if variable not in traced and not custom and reaches(node, recording, traced):
+        if variable in used and variable not in traced and not custom and reaches(node, recording, traced):
             found[variable] = f"{node.name()}: {OUT_OF_SIGHT}"
     return found
 

@@ -22,7 +22,7 @@ from ...reference_engine.tracing import Builder, Tracer
 from ..errors import UnsupportedOperation
 from ..lowering import CallSite, NotCovered, find, is_constant
 from ..lowering.complex_numbers import Pair, find_complex
-from .functions import CHECKPOINT, in_custom_functions, left_torch
+from .functions import CHECKPOINT, carrying, in_custom_functions, left_torch
 from .origins import coarsest_behind, drift_so_far
 from .recorded_run import Call, Recording, Ref
 
@@ -124,7 +124,9 @@ def witness(
     """
     how = cut_no_grad, follow_detached, only_adjoints, by_definition
     seen = _read(recording, wrt, {}, *how)
-    left = left_torch(recording, seen.tracers, seen.spans)
+    # what is read as if nothing were detached needs a reading of all that is
+    used = {*recording.unseen} if follow_detached else carrying(recording, cut_no_grad)
+    left = left_torch(recording, seen.tracers, seen.spans, used)
     return _read(recording, wrt, left, *how) if left else seen
 
 

@@ -48,6 +48,75 @@ def test_what_another_thread_worked_out_is_unsupported_by_name_and_never_wrong(f
     assert all("out of sight" in why for why in result.unsupported.values()) and result.unsupported
 
 
+def detached(h):
+    return h.detach()
+
+
+def of_data(h):
+    return h.data
+
+
+def under_no_grad(h):
+    with torch.no_grad():
+        return h * 1.0
+
+
+def decided(h):
+    return torch.where(h > 0, 1.0, 2.0)
+
+
+def half_detached(h):
+    return h.detach() + 0.5 * h
+
+
+class Stateful(torch.nn.Module):
+    """A recurrent layer whose state is kept from call to call, truncated by `cut`."""
+
+    def __init__(self, cut, first=lambda x: x):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.tensor([0.3, -0.2, 0.1], dtype=torch.float64))
+        self.h, self.cut, self.first = torch.zeros(3, dtype=torch.float64), cut, first
+
+    def forward(self, x):
+        self.h = torch.tanh(self.weight * self.first(x) + self.cut(self.h))
+        return self.h
+
+
+CUTS = [detached, of_data, under_no_grad, decided]
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_a_state_that_an_earlier_call_made_and_this_one_detaches_is_a_constant(cut):
+    module = Stateful(cut)
+    module(X)
+    result = check(module, X, modes=("R", "RR"))
+    assert result.verdict == "agree" and not result.unsupported, result.explain()
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_a_wrong_backward_beside_a_detached_state_is_named(cut):
+    module = Stateful(cut, WrongSquare.apply)
+    module(X)
+    result = check(module, X)
+    assert result.verdict == "mismatch" and "WrongSquare" in result.culprit.operation, result.explain()
+
+
+def test_a_state_that_is_detached_in_one_place_and_not_in_another_is_out_of_sight():
+    module = Stateful(half_detached)
+    module(X)
+    result = check(module, X)
+    assert not result.ok and any("out of sight" in why for why in result.unsupported.values()), result.explain()
+
+
+def test_what_a_thread_made_and_all_of_the_result_is_detached_from_is_a_cut():
+    def fn(a):
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(torch.sin, a).result().detach() * 2.0
+
+    result = check(fn, X)
+    assert (result.verdict, result.culprit.kind) == ("mismatch", "cut graph"), result.explain()
+
+
 @pytest.mark.parametrize("mode", ["R", "RR", "F"])
 def test_a_plain_subclass_is_recorded_through(mode):
     result = check(lambda a: (a.as_subclass(Named).sin() * 2).sum(), X, modes=(mode,))
