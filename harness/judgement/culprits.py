@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..recorder.functions import behind, in_custom_functions, is_custom
+from ..recorder.functions import behind, in_custom_functions, is_custom, marked_in_views
 from ..recorder.hooks import HookNote, described
 from ..recorder.nodes import Node
 from ..recorder.preserving import as_left
@@ -75,7 +75,7 @@ def writer_of(node: Node, recording: Recording) -> tuple[str, str] | None:
     of it (`mark_dirty`); None where there is none.
     """
     inside = in_custom_functions(recording)
-    told = {v for (owner, _), v in recording.edges.items() if is_custom(owner)}
+    told = {v for (owner, _), v in recording.edges.items() if is_custom(owner)} | marked_in_views(recording)
     for read in (v for i in node.calls for v in recording.calls[i].references()):
         maker = recording.variables[read].maker
         if maker is None or maker not in inside or maker in node.calls or read in told:

@@ -9,6 +9,7 @@ import torch
 
 from ..lowering import is_constant
 from .out_of_sight import out_of_sight
+from .rebased import calls_of
 from .recorded_run import Recording
 
 CHECKPOINT = "CheckpointFunctionBackward"  # the node of a reentrant checkpoint, whose forward is the callable itself
@@ -83,7 +84,16 @@ def in_custom_functions(recording: Recording, name: str = "") -> set[int]:
     for (node, _), variable in recording.edges.items():
         if not isinstance(node, int) and is_custom(node) and name in ("", node.name()):
             inside |= behind(recording, [variable], set(), node._sequence_nr())
+    for one in recording.rebased:
+        if name in ("", one.node.name()):
+            inside |= calls_of(one, recording.calls)
     return {i for i in inside if not recording.calls[i].grad_enabled}
+
+
+def marked_in_views(recording: Recording) -> set[int]:
+    """Variables that custom Functions wrote into a view, of which PyTorch was told."""
+    made = set().union(*(calls_of(one, recording.calls) for one in recording.rebased))
+    return {v for i in made for v in recording.calls[i].outputs if v is not None}
 
 
 def behind(recording: Recording, outputs: list[int], stops: set[int], sequence: int) -> set[int]:

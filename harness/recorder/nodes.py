@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from .applied import places_of, saves_plainly
-from .functions import behind, in_custom_functions
+from .functions import behind, in_custom_functions, marked_in_views
 from .hooks import HookNote, Shown, noted_hooks, shown
 from .preserving import as_left
 from .recorded_run import Recording
@@ -93,12 +93,12 @@ def _as_handed(recording: Recording) -> dict[Any, int]:
     """The edges, each with the variable that a custom Function was handed: one that writes into its argument without
     `mark_dirty` leaves the written numbers on the edge of what made the argument.
     """
-    inside = in_custom_functions(recording)
+    inside, told = in_custom_functions(recording), marked_in_views(recording)
     edges = dict(recording.edges)
     for key, variable in recording.edges.items():
         if isinstance(key[0], torch.autograd.function.BackwardCFunction):
             continue
-        while (maker := recording.variables[variable].maker) in inside:
+        while variable not in told and (maker := recording.variables[variable].maker) in inside:
             call = recording.calls[maker]
             references = call.references()
             if call.func is None or not call.func._schema.is_mutable or not references:

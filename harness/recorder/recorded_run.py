@@ -12,6 +12,7 @@ from .applied import Lines
 from .draws import Draws
 from .nested import replaced
 from .preserving import Written
+from .rebased import Rebased
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class Recording:
     inputs: variable numbers of the tensors handed to `capture`, in order; outputs: those that the function returned.
     edges: (autograd node, output number), or (id of a leaf, 0) -> variable. leaves: variable -> leaf that requires
     grad; made: those of them that the run made itself. drawn: the random numbers that the run drew. applied: where
-    custom Functions were applied, by the number of their node. written: tensors of the module that the run wrote into
+    custom Functions were applied, by the number of their node; rebased: those that wrote into a view. written: tensors of the module that the run wrote into
     and that were put back since, with the numbers it left there.
     """
 
@@ -90,6 +91,7 @@ class Recording:
     hooked: list[torch.Tensor] = field(default_factory=list)
     drawn: Draws = field(default_factory=Draws)
     applied: Lines = field(default_factory=dict)
+    rebased: list[Rebased] = field(default_factory=list)
     held: set[int] = field(default_factory=set)
     inside: list[Call] = field(default_factory=list)  # operators that are in `calls` by what their kernels called
     edits: list[tuple[int, int]] = field(default_factory=list)  # variable before and after a write that no call shows

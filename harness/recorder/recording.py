@@ -24,6 +24,7 @@ from .draws import may_draw, state_of
 from .geometry import Geometry, are_apart, positions
 from .kernels import is_generated, is_opened, run_kernel, run_opened
 from .nested import replaced, tensors_in
+from .rebased import Marked, noting_marks, rebased
 from .recorded_run import Call, Recorded, Recording, Ref
 from .source_lines import line_inside, run_code
 from .storages import flags_of, geometry_of, looks_otherwise, storage_of, whole_of, written_by
@@ -370,10 +371,12 @@ def captured(fn: Callable[..., Any], args: Any, kwargs: Any, watchful: bool = Fa
     recording = recorder.recording
     given = tensors_in((args, kwargs))
     recording.inputs = [recorder.read(t) for t in given]
-    with noting_lines(recording.applied), recorder:
+    marked: Marked = []
+    with noting_lines(recording.applied), noting_marks(marked), recorder:
         recording.result = run_code(fn, *args, **kwargs)
     recording.torch_outputs = tensors_in(recording.result)
     recording.outputs = [recorder.read(t) for t in recording.torch_outputs]
     recording.moved = any(recorder.is_other(t) for t in recording.torch_outputs)
     recorder.note_edges()
+    recording.rebased = rebased(marked)
     return recording
