@@ -77,8 +77,8 @@ class Recording:
     inputs: variable numbers of the tensors handed to `capture`, in order; outputs: those that the function returned.
     edges: (autograd node, output number), or (id of a leaf, 0) -> variable. leaves: variable -> leaf that requires
     grad; made: those of them that the run made itself. drawn: the random numbers that the run drew. applied: where
-    custom Functions were applied, by the number of their node; rebased: those that wrote into a view. written: tensors of the module that the run wrote into
-    and that were put back since, with the numbers it left there.
+    custom Functions were applied, by the number of their node; rebased: those that wrote into a view. written: tensors
+    of the module that the run wrote into and that were put back since, with the numbers it left there.
     """
 
     variables: list[Recorded] = field(default_factory=list)

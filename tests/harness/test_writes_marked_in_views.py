@@ -1,0 +1,149 @@
+"""Custom Functions that write into a view and say so are judged by what they wrote and by their own backward."""
+
+import pytest
+import torch
+from gradwitness.harness import check
+
+X = torch.arange(1.0, 13.0, dtype=torch.float64).reshape(3, 4) / 8
+
+
+class Tripled(torch.autograd.Function):
+    """Three times its argument, written into it."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.mark_dirty(x)
+        x.mul_(3)
+        return x
+
+    @staticmethod
+    def backward(ctx, g):
+        return g * 3
+
+
+class Left(Tripled):
+    """The same, with the derivative of the identity: what a write that autograd does not see would have."""
+
+    @staticmethod
+    def backward(ctx, g):
+        return g.clone()
+
+
+class Added(torch.autograd.Function):
+    """x + y, written into x."""
+
+    @staticmethod
+    def forward(ctx, x, y):
+        ctx.mark_dirty(x)
+        x.add_(y)
+        return x
+
+    @staticmethod
+    def backward(ctx, g):
+        return g, g
+
+
+class AddedTwice(Added):
+    """The same, with twice the derivative in y."""
+
+    @staticmethod
+    def backward(ctx, g):
+        return g, 2 * g
+
+
+def row(x, function):
+    a = x * 1
+    function.apply(a[1])
+    return a.sin()
+
+
+def flat(x, function):
+    a = x * 1
+    function.apply(a.view(-1))
+    return a.sin()
+
+
+def whole(x, function):
+    a = x * 1
+    function.apply(a.view_as(a))
+    return a.sin()
+
+
+def columns(x, function):
+    a = x * 1
+    function.apply(a[:, 1:3])
+    return a.sin()
+
+
+def cache(x, function):
+    kv = torch.zeros(5, 4, dtype=x.dtype)
+    kv[:3] = x
+    function.apply(kv[1:3])
+    return kv.sin()
+
+
+def returned(x, function):
+    a = x * 1
+    return function.apply(a[1]).cos()
+
+
+def view_and_base(x, function):
+    a = x * 1
+    return function.apply(a[1]).cos(), a.sin()
+
+
+def overlapping(x, function):
+    a = x * 1
+    function.apply(a[1])
+    function.apply(a[:2])
+    return a.sin()
+
+
+def among_others(x, function):
+    a = x * 1
+    a[0].mul_(2)
+    function.apply(a[1])
+    a[2].mul_(x[0])
+    return a.sin()
+
+
+VIEWS = [row, flat, whole, columns, cache, returned, view_and_base, overlapping, among_others]
+
+
+@pytest.mark.parametrize("fn", VIEWS, ids=lambda fn: fn.__name__)
+def test_a_right_backward_agrees(fn):
+    result = check(lambda x: fn(x, Tripled), X)
+    assert result.verdict == "agree", result.explain()
+
+
+@pytest.mark.parametrize("fn", VIEWS, ids=lambda fn: fn.__name__)
+def test_a_wrong_backward_is_a_mismatch(fn):
+    result = check(lambda x: fn(x, Left), X)
+    assert result.verdict == "mismatch"
+
+
+@pytest.mark.parametrize(("function", "verdict"), [(Tripled, "agree"), (Left, "mismatch")], ids=["right", "wrong"])
+def test_second_derivatives_are_judged_too(function, verdict):
+    assert check(lambda x: row(x, function), X, modes=("RR",)).verdict == verdict
+
+
+@pytest.mark.parametrize(("function", "verdict"), [(Added, "agree"), (AddedTwice, "mismatch")], ids=["right", "wrong"])
+def test_a_second_argument_has_its_gradient(function, verdict):
+    def fn(x):
+        o = torch.zeros(2, 3, 4, dtype=x.dtype) + x.sum()
+        function.apply(o[0], x.cos())
+        return o.sin()
+
+    result = check(fn, X)
+    assert result.verdict == verdict
+
+
+def test_a_write_under_no_grad_after_it_is_still_one_that_autograd_does_not_see():
+    def fn(x):
+        a = x * 1
+        Tripled.apply(a[1])
+        with torch.no_grad():
+            a[0].mul_(2)
+        return a.sin()
+
+    assert check(fn, X).verdict == "agree"
