@@ -52,12 +52,12 @@ class BackwardPass:
         """What a part of the graph met less what was sent to it, wherever these are not the same."""
         sent: dict[Any, list[Any]] = {}
         for n in self.nodes:
-            for e, (before, number) in enumerate(n.node.next_functions if n.ran else ()):
+            for e, (before, number) in enumerate(n.node.next_functions if n.ran and not n.inner else ()):
                 sent.setdefault(_place_of(before, number), []).append(n.sent[e])
         for t, g in zip(self.outputs, self.cotangents, strict=True):
             key = (id(t), 0) if t.grad_fn is None else (t.grad_fn, t.output_nr)
             sent.setdefault(key, []).append(None if g is None else to_numpy(g))
-        met = [((n.node, k), g) for n in self.nodes if n.ran for k, g in enumerate(n.received)]
+        met = [((n.node, k), g) for n in self.nodes if n.ran and not n.inner for k, g in enumerate(n.received)]
         gradients = zip(self.leaves.values(), self.gradients, strict=False)  # none where PyTorch raised
         met += [((id(x), 0), None if g is None else to_numpy(g)) for x, g in gradients]
         found = []

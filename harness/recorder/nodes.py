@@ -14,6 +14,7 @@ from .applied import places_of, saves_plainly
 from .functions import behind, in_custom_functions, marked_in_views
 from .hooks import HookNote, Shown, noted_hooks, shown
 from .preserving import as_left
+from .rebased import Rebased, calls_of
 from .recorded_run import Recording
 from .recording import to_numpy
 from .registered import operator_name
@@ -31,7 +32,8 @@ class Node:
     received, sent: PyTorch's adjoints, filled by the backward run (None where PyTorch passed nothing): what arrived
     after hooks on its way, and what the node itself sent before hooks of its own. returned: for a custom Function that
     ran, per edge what its `backward` returned before PyTorch made it fit. raised: whether that `backward` raised.
-    writes: what it wrote into that was not its own. spoils: whether others met what it wrote into a gradient.
+    writes: what it wrote into that was not its own. inner: `CopySlices` calls it with its part of an adjoint, no edge
+    of the graph leads to it. spoils: whether others met what it wrote into a gradient.
     """
 
     node: Any
@@ -46,6 +48,7 @@ class Node:
     returned: dict[int, Shown | None] = field(default_factory=dict)
     raised: bool = False
     writes: list[Write] = field(default_factory=list)
+    inner: bool = False
     spoils: bool = False
 
     @property
@@ -83,10 +86,38 @@ def nodes_of(recording: Recording) -> list[Node]:
         calls = sorted(behind(recording, [v for _, v in outs], {v for _, v in inputs}, first))
         called = next((recording.calls[c].where for c in reversed(calls) if recording.calls[c].func is not None), "")
         found.append(Node(node, operator_name(node) or node.name(), outs, inputs, calls, called))
+    found += [n for one in recording.rebased if one.slices in seen and (n := _inner(recording, one, edges)) is not None]
     applied = places_of(recording.applied, [n.node for n in found])
     for n in found:
         n.called = applied.get(n.node, n.called)
     return found
+
+
+def _inner(recording: Recording, one: Rebased, edges: dict[Any, int]) -> Node | None:
+    """The node of a custom Function that wrote into a view, between the view as it was and as its writes left it.
+
+    None where it wrote otherwise than by operations on the whole view, one after the other.
+    """
+    inputs = [
+        (i, edges.get((id(before.variable), 0) if _is_accumulator(before) else (before, number), -1))
+        for i, (before, number) in enumerate(one.node.next_functions)
+        if before is not None
+    ]
+    mine = calls_of(one, recording.calls)
+    last = first = dict(inputs).get(0)
+    for call in (recording.calls[i] for i in sorted(mine)):
+        if call.func is None or not call.func._schema.is_mutable:
+            continue
+        written = call.references()[0]
+        if last is None and recording.variables[written].maker not in mine:  # a view of what no gradient goes to
+            last = written
+        if written != last or call.outputs[0] is None:
+            return None
+        last = call.outputs[0]
+    if last is None or last == first:
+        return None
+    calls = sorted(mine & behind(recording, [last], {v for _, v in inputs}, one.sequence.start))
+    return Node(one.node, one.node.name(), [(0, last)], inputs, calls, inner=True)
 
 
 def _as_handed(recording: Recording) -> dict[Any, int]:
@@ -220,6 +251,10 @@ def _applied(n: Node, saves_plainly: bool, written: list[Write]) -> Callable[...
         n.raised = False
         parts = returned if isinstance(returned, tuple) else (returned,)
         n.returned = {k: shown(parts[i]) if i < len(parts) else None for i, k in zip(asked, edges, strict=False)}
+        if n.inner:  # no hook tells what it sent
+            sent = {k: parts[i] for i, k in zip(asked, edges, strict=False) if i < len(parts)}
+            n.sent = [to_numpy(g) if isinstance(g := sent.get(k), torch.Tensor) else None for k in range(edges[-1] + 1)]
+            n.ran = True
         return returned
 
     return apply

@@ -1,5 +1,7 @@
 """Custom Functions that write into a view and say so are judged by what they wrote and by their own backward."""
 
+import inspect
+
 import pytest
 import torch
 from gradwitness.harness import check
@@ -117,9 +119,11 @@ def test_a_right_backward_agrees(fn):
 
 
 @pytest.mark.parametrize("fn", VIEWS, ids=lambda fn: fn.__name__)
-def test_a_wrong_backward_is_a_mismatch(fn):
+def test_a_wrong_backward_is_named(fn):
     result = check(lambda x: fn(x, Left), X)
     assert result.verdict == "mismatch"
+    assert (result.culprit.operation, result.culprit.kind) == ("LeftBackward", "custom Function")
+    assert result.culprit.line == inspect.getsourcelines(Left.backward)[1]
 
 
 @pytest.mark.parametrize(("function", "verdict"), [(Tripled, "agree"), (Left, "mismatch")], ids=["right", "wrong"])
@@ -127,15 +131,83 @@ def test_second_derivatives_are_judged_too(function, verdict):
     assert check(lambda x: row(x, function), X, modes=("RR",)).verdict == verdict
 
 
-@pytest.mark.parametrize(("function", "verdict"), [(Added, "agree"), (AddedTwice, "mismatch")], ids=["right", "wrong"])
-def test_a_second_argument_has_its_gradient(function, verdict):
+@pytest.mark.parametrize("needs", [True, False], ids=["that needs a gradient", "of zeros"])
+@pytest.mark.parametrize("function", [Added, AddedTwice], ids=["right", "wrong"])
+def test_a_second_argument_has_its_gradient(function, needs):
     def fn(x):
-        o = torch.zeros(2, 3, 4, dtype=x.dtype) + x.sum()
+        o = torch.zeros(2, 3, 4, dtype=x.dtype)
+        o = o + x.sum() if needs else o
         function.apply(o[0], x.cos())
         return o.sin()
 
     result = check(fn, X)
-    assert result.verdict == verdict
+    named = None if result.culprit is None else result.culprit.operation
+    right = function is Added
+    assert (result.verdict, named) == (("agree", None) if right else ("mismatch", "AddedTwiceBackward"))
+
+
+class AddedToTheSecond(torch.autograd.Function):
+    """x + y, written into its second argument: PyTorch takes the gradient of its first for that of the view."""
+
+    @staticmethod
+    def forward(ctx, y, x):
+        ctx.mark_dirty(x)
+        x.add_(2 * y)
+        return x
+
+    @staticmethod
+    def backward(ctx, g):
+        return 2 * g, g
+
+
+def test_a_view_that_is_not_the_first_argument_gets_a_wrong_gradient_of_pytorch():
+    def fn(x):
+        o = x * 2
+        AddedToTheSecond.apply(x[0].cos(), o[0])
+        return o
+
+    assert check(fn, X).verdict == "mismatch"
+
+
+class InParts(Tripled):
+    """Its first entry times 3 and the others as they are, written through a view of its own."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.mark_dirty(x)
+        x[0].mul_(3)
+        return x
+
+    @staticmethod
+    def backward(ctx, g):
+        return torch.cat([3 * g[:1], g[1:]])
+
+
+class Piecewise(InParts):
+    """The same, with a backward that is right for another forward."""
+
+    @staticmethod
+    def backward(ctx, g):
+        return 3 * g
+
+
+@pytest.mark.parametrize("function", [InParts, Piecewise], ids=["right", "wrong"])
+def test_a_write_into_a_part_of_the_view_is_judged_end_to_end(function):
+    assert check(lambda x: row(x, function), X).verdict == ("agree" if function is InParts else "mismatch")
+
+
+class Summed(Tripled):
+    """The same, with a gradient of another shape."""
+
+    @staticmethod
+    def backward(ctx, g):
+        return 3 * g.mean()
+
+
+def test_a_gradient_of_another_shape_is_told_by_its_shape():
+    result = check(lambda x: row(x, Summed), X)
+    assert result.verdict == "mismatch" and result.culprit.operation == "SummedBackward"
+    assert "shape ()" in result.frame.query("culprit == 'SummedBackward'").message.iloc[0]
 
 
 def test_a_write_under_no_grad_after_it_is_still_one_that_autograd_does_not_see():
