@@ -41,6 +41,7 @@ from .recorder.reachable import as_module, name_of
 from .result import ALL_NAN, CUSTOM, END_TO_END, NOTHING_DEPENDS, CheckResult, Culprit
 from .runners import compare_with
 from .runners.arrangements import Arrangement, arrangements, in_place_variant
+from .runners.calling import with_its_own_code
 from .runners.compiling import as_written
 from .runners.expressible import COMPILED, PER_SAMPLE, NotExpressible, lacks_kernel, refuses
 from .runners.loading import load_for
@@ -179,6 +180,8 @@ def check(
                     if compiled_parts and not {runner, *runners} & {*COMPILED}:
                         if is_open and mode == "R":  # the code that the caller has compiled is what they ask about
                             pairs.append((mode, "compile"))
+                            load_for((mode,), ("compile",))
+                            subject.call = with_its_own_code(subject.call)
                         else:
                             told = {"operation": "torch.compile", "quantity": "value", "dtype": subject.dtype}
                             rows.add(mode=mode, runner=runner, verdict="agree", message=RAN_AS_WRITTEN, **told)

@@ -122,7 +122,7 @@ def holding(subject: Subject) -> Callable[[Sequence[torch.Tensor]], AbstractCont
 
 
 def _compiled(calling: Calling) -> Callable[..., Any]:
-    return calling.through(Compiled(calling.fn))
+    return calling.through(Compiled(calling.fn, as_it_is=calling.compiles))
 
 
 def compiled_with(subject: Subject) -> Callable[..., Any]:

@@ -25,7 +25,7 @@ class Calling:
     flat, tree: the arguments (args, kwargs), flattened. precision: as for `entered`. same: positions that hold the
     tensor of another position too. copied: positions whose tensor is copied first, for a callable that writes into it.
     Every other tensor is copied for each call. after: what becomes of the result. around: what the caller has set for
-    the callable.
+    the callable. compiles: the caller has compiled a part of it, and is asking about that code.
     """
 
     fn: Callable[..., Any]
@@ -37,6 +37,7 @@ class Calling:
     copied: Sequence[int] = ()
     after: Callable[[Any], Any] | None = None
     around: Surroundings = Surroundings()
+    compiles: bool = False
 
     def __call__(self, *tensors: torch.Tensor) -> Any:
         filled: dict[int, Any] = dict(enumerate(self.flat))
@@ -64,6 +65,11 @@ class Calling:
         args, _ = unflatten(self.flat, self.tree)
         first = args[0] if args else None
         return first if isinstance(first, torch.Tensor) and first.dim() > 0 else None
+
+
+def with_its_own_code(call: Callable[..., Any]) -> Callable[..., Any]:
+    """The same call, of which the runner `compile` compiles nothing more than the caller has."""
+    return replace(call, compiles=True) if isinstance(call, Calling) else call
 
 
 def calling_of(subject: Subject) -> Calling:

@@ -174,8 +174,8 @@ def _folder() -> str:
 class Compiled:
     """`fn` under torch.compile; calling it raises NotExpressible where dynamo compiled nothing and ran it as it is."""
 
-    def __init__(self, fn: Callable[..., Any]) -> None:
-        self.compiled = is_compiled(fn)  # by the caller, with options of theirs
+    def __init__(self, fn: Callable[..., Any], as_it_is: bool = False) -> None:
+        self.compiled = as_it_is or is_compiled(fn)  # by the caller, with options of theirs, the whole or a part
         self.fn = fn if self.compiled else torch.compile(_under_its_own_code(fn))
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:

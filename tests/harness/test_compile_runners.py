@@ -11,7 +11,9 @@ from custom_functions import with_every_rule
 from gradwitness.harness import check
 from gradwitness.harness.runners.compiling import FOLDER, apart, missing_compiler
 from torch._dynamo import convert_frame
+from torch._dynamo.backends.common import aot_autograd
 from torch._functorch import config as functorch
+from torch._functorch.aot_autograd import make_boxed_func
 from torch._inductor import config as inductor
 
 needs_compiler = pytest.mark.skipif(missing_compiler() is not None, reason=f"{missing_compiler()}")
@@ -169,6 +171,32 @@ def test_what_the_caller_has_compiled_is_judged_compiled_too_and_stays_compiled(
     if how != "called by another":
         x = TWINS.clone().requires_grad_()
         assert float(torch.autograd.grad(fn(x), x)[0][1]) == 0.0  # eager code gives 0.7071
+
+
+def cosines_become_sines(graph, inputs):
+    """A backend for aot_autograd that is wrong."""
+    for node in graph.graph.nodes:
+        if node.target is torch.ops.aten.cos.default:
+            node.target = torch.ops.aten.sin.default
+    graph.recompile()
+    return make_boxed_func(graph.forward)
+
+
+@pytest.mark.parametrize("how", ["whole", "called by another", "a module's part"])
+def test_a_part_with_a_backend_of_its_own_is_judged_as_that_backend_runs_it(how):
+    backend = aot_autograd(fw_compiler=cosines_become_sines, bw_compiler=cosines_become_sines)
+    part = torch.compile(lambda x: x.sin(), backend=backend)
+    model = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.Sequential(Sine()), torch.nn.Linear(2, 1)).double()
+    model[1].compile(backend=backend)
+    fn = {"whole": part, "called by another": lambda x: part(x) * 1.0, "a module's part": model}[how]
+    result = check(fn, numbers(4, 3))
+    assert result.verdict == "mismatch" and result.culprit.kind == "compiler"
+    assert set(result.frame.loc[result.frame["runner"] == "autograd", "verdict"]) == {"agree"}
+
+
+class Sine(torch.nn.Module):
+    def forward(self, x):
+        return x.sin()
 
 
 @needs_compiler
