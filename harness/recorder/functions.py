@@ -9,7 +9,7 @@ import torch
 
 from ..lowering import is_constant
 from .out_of_sight import out_of_sight
-from .rebased import calls_of
+from .rebased import Rebased, calls_of
 from .recorded_run import Recording
 
 CHECKPOINT = "CheckpointFunctionBackward"  # the node of a reentrant checkpoint, whose forward is the callable itself
@@ -47,7 +47,25 @@ def left_torch(
         keys = [(id(b.variable), 0) if hasattr(b, "variable") else (b, k) for b, k in node.next_functions if b]
         if recording.variables[variable].is_float and any(edges.get(key) in traced for key in keys):
             left[variable] = _reason(recording, variable, node, traced, name)
+    for one in recording.rebased if recording.edits else ():
+        name = getattr(type(one.node), "_forward_cls", type(one.node)).__name__
+        edited = {after for before, after in recording.edits if before in traced and _is_before(one, before, recording)}
+        left |= {v: NOT_TORCH.format(name) for v in _read_from(one, recording) if v in edited}
     return left | out_of_sight(recording, traced, used)
+
+
+def _is_before(one: Rebased, variable: int, recording: Recording) -> bool:
+    """Whether a variable was there before a Function was applied."""
+    maker = recording.variables[variable].maker
+    return maker is None or recording.calls[maker].sequence < one.sequence.start
+
+
+def _read_from(one: Rebased, recording: Recording) -> list[int]:
+    """The base of the view that a Function wrote into, and the views that PyTorch takes from it since."""
+    if one.slices is None:
+        return []
+    owned = [(owner, v) for (owner, _), v in recording.edges.items() if not isinstance(owner, int)]
+    return [v for o, v in owned if one.slices in (o, *(before for before, _ in o.next_functions[:1]))]
 
 
 def carrying(recording: Recording, cut_no_grad: bool) -> set[int]:

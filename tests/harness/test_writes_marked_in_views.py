@@ -196,6 +196,34 @@ def test_a_write_into_a_part_of_the_view_is_judged_end_to_end(function):
     assert check(lambda x: row(x, function), X).verdict == ("agree" if function is InParts else "mismatch")
 
 
+class ByNumPy(Tripled):
+    """The same by NumPy, which no recorded call shows."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.mark_dirty(x)
+        x.detach().numpy()[...] *= 3
+        return x
+
+
+@pytest.mark.parametrize("fn", [row, returned], ids=lambda fn: fn.__name__)
+def test_a_write_outside_torch_has_no_reading_and_accuses_nothing(fn):
+    result = check(lambda x: fn(x, ByNumPy), X)
+    assert result.verdict == "unsupported" and "ByNumPy" in result.explain()
+
+
+def test_a_write_outside_torch_after_the_function_is_not_the_functions():
+    def fn(x):
+        a = x * 1
+        Tripled.apply(a[1])
+        y = a.exp()
+        y.detach().numpy()[...] *= 3
+        return y
+
+    result = check(fn, X)
+    assert result.verdict == "mismatch" and "change, past all calls" in result.culprit.operation
+
+
 class Summed(Tripled):
     """The same, with a gradient of another shape."""
 
