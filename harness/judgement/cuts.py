@@ -18,7 +18,7 @@ from torch.overrides import TorchFunctionMode
 from ...reference_engine.errors import EngineError
 from ...reference_engine.reverse import reverse
 from ..lowering import is_constant
-from ..recorder.functions import in_custom_functions
+from ..recorder.functions import CHECKPOINT, in_custom_functions
 from ..recorder.nested import tensors_in
 from ..recorder.nodes import Node
 from ..recorder.out_of_sight import reaches
@@ -39,6 +39,10 @@ IS_CUT = "PyTorch has no gradient here (None), and the result depends on it: the
 ALL_CUT = "no gradient passes at all, so that nothing was tested"
 COPIED = "a copy that autograd does not follow (deepcopy, nn.Parameter, torch.tensor)"
 RETURNED_NONE = ", which returned None for it"
+BESIDE = (
+    ", which got it inside a list or dictionary, or read it in its forward (autograd sees only tensors that are "
+    "arguments of apply)"
+)
 NOT_IMPLEMENTED = "WarnNotImplemented"  # the node of what an operator made that has no derivative
 NO_DERIVATIVE = ", an operator for whose derivative nothing is registered (torch.library.register_autograd)"
 ZERO = "PyTorch has no gradient here (None), and the derivative is exactly 0"
@@ -93,7 +97,7 @@ def rows_of_cuts(
             continue
         by = f"by {cut.operation}" + (f" at {cut.where}" if cut.where else "")
         asked = i < len(subject.asked) and subject.asked[i]
-        if not (nothing or asked or cut.operation.endswith(RETURNED_NONE)):
+        if not (nothing or asked or cut.operation.endswith((RETURNED_NONE, BESIDE))):
             row["message"] = f"{AS_WRITTEN}: cut off {by}"
             continue
         text = f"{IS_CUT} {by}"
@@ -213,8 +217,8 @@ def _outside_torch(
         entry, number = _derivative(subject, i, directions[i], c)
         call = calls.get(i)
         if number != 0.0:
-            without = _without_derivative(recording, nodes, wrt[i])
-            named = without or (operation, where) if call is None else (_named(call), call.where)
+            known = _without_derivative(recording, nodes, wrt[i]) or _beside_arguments(recording, nodes, wrt[i])
+            named = known or (operation, where) if call is None else (_named(call), call.where)
             cuts[i] = _Cut(*named, entry, number)
     return cuts
 
@@ -227,6 +231,26 @@ def _without_derivative(recording: Recording, nodes: Sequence[Node], variable: i
             calls = [recording.calls[m] for m in makers if m is not None]
             if calls:
                 return f"{calls[0].qualified}{NO_DERIVATIVE}", calls[0].where
+    return None
+
+
+def _beside_arguments(recording: Recording, nodes: Sequence[Node], variable: int) -> tuple[str, str] | None:
+    """The custom Function, and the line of its call, whose forward works with a variable, or with what was made of it,
+    though autograd has no edge from there to the Function; None if there is none.
+    """
+    made = {variable}
+    for call in recording.calls:
+        if not made.isdisjoint(call.references()):
+            made.update(o for o in call.outputs if o is not None and recording.variables[o].is_float)
+    keys = {v: key for key, v in recording.edges.items() if v in made}
+    for node in reversed(nodes):
+        if node.is_custom and node.name != CHECKPOINT:
+            before = [(b, k) for b, k in node.node.next_functions if b is not None]
+            given = {(id(b.variable), 0) if hasattr(b, "variable") else (b, k) for b, k in before}
+            used = {v for c in node.calls for v in recording.calls[c].references() if v in keys}
+            outside = [v for v in used if recording.variables[v].maker not in node.calls]
+            if any(keys[v] not in given for v in outside):
+                return f"{node.name}{BESIDE}", node.called
     return None
 
 

@@ -52,15 +52,23 @@ def is_constant(value: Any) -> bool:
     return isinstance(value, (tuple, frozenset, types.MappingProxyType, types.MethodType))
 
 
+def is_function(value: Any) -> bool:
+    """Whether a value is a custom Function of a user: its forward may read a leaf that is no argument of `apply`."""
+    return isinstance(value, type) and issubclass(value, torch.autograd.Function) and bool(_user_classes(value))
+
+
 def may_hold(value: Any) -> bool:
     """Whether there may be something to differentiate in a value."""
-    return not isinstance(value, (*NUMBERS, *CHANGES)) and (not isinstance(value, torch.Tensor) or is_leaf(value))
+    if isinstance(value, torch.Tensor):
+        return is_leaf(value)
+    return is_function(value) or not isinstance(value, (*NUMBERS, *CHANGES))
 
 
 def parts_of(part: Part) -> Iterator[Part]:
     """What a value holds by name: a partial's function and arguments, a method's owner, a function's closure, the names
     of modules, leaf tensors, containers and functions that its code mentions, the members of a container, the
-    attributes of an object, in slots too, those of its class, and what its `__call__` names.
+    attributes of an object, in slots too, those of its class, and what its `__call__` names; of a custom Function what
+    its forward names.
     """
     value = part.value
     if isinstance(value, functools.partial):
@@ -69,6 +77,9 @@ def parts_of(part: Part) -> Iterator[Part]:
         return _of_method(part)
     if inspect.isfunction(value):
         return named_by(value)
+    if is_function(value):
+        forward = inspect.unwrap(value.forward)
+        return named_by(forward) if inspect.isfunction(forward) else iter(())
     if isinstance(value, CONTAINERS):
         own = _of_object(value) if _classes(value) else iter(())
         return itertools.chain(_of_container(part), own)
@@ -119,7 +130,11 @@ def _of_class(value: Any) -> Iterator[Part]:
 
 def _classes(value: Any) -> list[type]:
     """The classes of a value that a user wrote."""
-    return [c for c in type(value).__mro__ if c.__module__.partition(".")[0] not in NOT_OF_USERS]
+    return _user_classes(type(value))
+
+
+def _user_classes(cls: type) -> list[type]:
+    return [c for c in cls.__mro__ if c.__module__.partition(".")[0] not in NOT_OF_USERS]
 
 
 def _methods(value: Any, name: str) -> Iterator[Part]:
@@ -231,7 +246,7 @@ def _of_partial(value: functools.partial[Any]) -> list[Part]:
 
 def named_by(function: Any) -> Iterator[Part]:
     """The closure of a function, its defaults, and those globals its code names that are modules, leaf tensors,
-    containers, objects of the same file or its neighbours."""
+    containers, custom Functions, objects of the same file or its neighbours."""
     code = function.__code__
     if code.co_filename.startswith(TORCH):
         return
@@ -241,7 +256,7 @@ def named_by(function: Any) -> Iterator[Part]:
     for name in dict.fromkeys(n for c in _codes(code) for n in _globals_of(c, function.__globals__)):
         value = function.__globals__[name]
         here = getattr(value, "__module__", None) == function.__module__ and not isinstance(value, type)
-        if counts(value) or here or isinstance(value, CONTAINERS):
+        if counts(value) or here or isinstance(value, CONTAINERS) or is_function(value):
             yield Part(name, value, functools.partial(function.__globals__.__setitem__, name))
 
     def default(i: int) -> Bind:

@@ -12,6 +12,7 @@ import torch
 
 _TORCH = os.path.dirname(torch.__file__) + os.sep
 _MODULES = os.path.join(_TORCH, "nn", "modules") + os.sep
+_CALLS = os.path.join(_MODULES, "module.py")  # what calls the forward of any module, a user's too
 _HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep  # the whole of harness
 # The files whose functions a user's line calls for a check. Any other file of ours is called by a command, or by pytest
 _ASKED = frozenset(os.path.join(_HERE, *parts) for parts in (("checking.py",), ("plugin", "fixture.py")))
@@ -111,4 +112,4 @@ def _owner(file: str) -> str:
         return "ours"
     if not file.startswith(_TORCH) and not file.startswith("<frozen"):
         return "user"
-    return "module" if file.startswith(_MODULES) else "other"
+    return "module" if file.startswith(_MODULES) and file != _CALLS else "other"

@@ -165,3 +165,114 @@ def test_a_call_with_out_is_read_as_its_function_and_pytorch_s_refusal_is_shown(
 )
 def test_the_overload_behind_one_with_out_has_the_same_arguments(func, overload):
     assert functional_overload(func) == overload
+
+
+WEIGHT = torch.tensor(2.0, dtype=torch.float64, requires_grad=True)
+
+
+class ReadsAGlobal(torch.autograd.Function):
+    """x WEIGHT, where the weight is no argument."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x * WEIGHT
+
+    @staticmethod
+    def backward(ctx, g):
+        return g * WEIGHT
+
+
+class TakesAList(torch.autograd.Function):
+    """x w[0], where the weight is an argument inside a list."""
+
+    @staticmethod
+    def forward(ctx, x, weights):
+        (ctx.weight,) = weights
+        return x * ctx.weight
+
+    @staticmethod
+    def backward(ctx, g):
+        return g * ctx.weight, None
+
+
+class TakesBoth(torch.autograd.Function):
+    """x w, where the weight is an argument, as it should be."""
+
+    @staticmethod
+    def forward(ctx, x, w):
+        ctx.save_for_backward(x, w)
+        return x * w
+
+    @staticmethod
+    def backward(ctx, g):
+        x, w = ctx.saved_tensors
+        return g * w, (g * x).sum()
+
+
+def by_global(x):
+    return ReadsAGlobal.apply(x).sum()
+
+
+def by_closure():
+    weight = torch.tensor(2.0, dtype=torch.float64, requires_grad=True)
+
+    class ReadsAClosure(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * weight
+
+        @staticmethod
+        def backward(ctx, g):
+            return g * weight
+
+    def fn(x):
+        return ReadsAClosure.apply(x).sum()
+
+    return fn
+
+
+def by_list_of_a_leaf(x):
+    return TakesAList.apply(x, [WEIGHT]).sum()
+
+
+def by_list_of_a_result(x):
+    return TakesAList.apply(x, [WEIGHT * 1.0]).sum()
+
+
+@pytest.mark.parametrize(
+    ("fn", "name"),
+    [
+        (by_global, "ReadsAGlobalBackward"),
+        (by_closure(), "ReadsAClosureBackward"),
+        (by_list_of_a_leaf, "TakesAListBackward"),
+        (by_list_of_a_result, "TakesAListBackward"),
+    ],
+    ids=["global", "closure", "list", "list of a result"],
+)
+def test_a_leaf_that_a_function_works_with_past_its_arguments_is_named_with_the_line_of_the_call(fn, name):
+    """Σ x w has the derivative Σ x = 3.5 in w; the gradient of x is right."""
+    result = check(fn, POINT)
+    culprit = result.culprit
+    assert (result.verdict, culprit.kind) == ("mismatch", "cut graph"), result.explain()
+    assert culprit.operation.startswith(f"{name}, which got it inside a list or dictionary, or read it in its forward")
+    assert (culprit.file, culprit.line) == (__file__, fn.__code__.co_firstlineno + 1)
+    # a central quotient of a function that is linear in w: exact but for 2e-16 / 6e-6
+    assert (culprit.torch_value, culprit.reference_value) == (0.0, pytest.approx(3.5, rel=1e-9))
+
+
+def test_a_function_that_is_checked_itself_has_the_line_of_the_check_where_it_reads_a_leaf():
+    result = check(ReadsAGlobal.apply, POINT)
+    assert result.verdict == "mismatch" and result.culprit.operation.startswith("ReadsAGlobalBackward")
+    assert result.culprit.file == __file__
+
+
+def test_an_input_inside_a_list_is_named_and_not_called_constant():
+    result = check(lambda x, y: TakesAList.apply(x, [y]), (POINT, POINT + 1))
+    assert result.verdict == "mismatch" and result.culprit.operation.startswith("TakesAListBackward")
+    assert "held constant" not in result.explain()
+
+
+def test_a_leaf_that_is_an_argument_of_apply_is_no_cut_nor_is_a_frozen_one_inside_a_list():
+    assert check(lambda x: TakesBoth.apply(x, WEIGHT), POINT).verdict == "agree"
+    frozen = WEIGHT.detach()
+    assert check(lambda x: TakesAList.apply(x, [frozen]), POINT).verdict == "agree"
