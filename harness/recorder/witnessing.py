@@ -124,8 +124,8 @@ def witness(
     """
     how = cut_no_grad, follow_detached, only_adjoints, by_definition
     seen = _read(recording, wrt, {}, *how)
-    # what is read as if nothing were detached needs a reading of all that is
-    used = {*recording.unseen} if follow_detached else carrying(recording, cut_no_grad)
+    # what is read as if nothing were detached needs a reading of all that is; mostly there is nothing unseen
+    used = {*recording.unseen} if follow_detached or not recording.unseen else carrying(recording, cut_no_grad)
     left = left_torch(recording, seen.tracers, seen.spans, used)
     return _read(recording, wrt, left, *how) if left else seen
 
