@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..reports.verdicts import SETTLED
 from .judgement.judging import ORDER, THRESHOLD
 from .tabling import Cell, tabled, written
 
@@ -180,7 +181,8 @@ class CheckResult:
                 lines.append(f"  {self.culprit.kind}: {KINDS[self.culprit.kind]}")
         if self.unsupported:
             lines.append("  not compared: " + ", ".join(sorted(self.unsupported)))
-            lines.append("  what is not affected by them was judged; see the rows of the result's frame")
+            if f["verdict"].isin([*SETTLED, "mismatch"]).any():
+                lines.append("  what is not affected by them was judged; see the rows of the result's frame")
         lines += [f"  {line}" for line in written(f, self.cells)] if len(self.cells) == len(f) else []
         return "\n".join(lines + [f"  {note}" for note in self.notes])
 
@@ -210,7 +212,11 @@ def _place(row: Any) -> str:
     if row["program"] == "whole":
         wrt = row["wrt"] if isinstance(row["wrt"], str) else ""
         return f"the whole callable, {wrt}" if wrt else "the whole callable"
-    return f"{row['op'] if row['source'] != 'user' else row['program']} at {row['wrt']}".replace(" at , ", ", ")
+    name = row["op"] if row["source"] != "user" else row["program"]
+    if not isinstance(row["wrt"], str) or not row["wrt"]:
+        return str(name)
+    lineless = row["wrt"].startswith(("argument ", "output "))
+    return f"{name}{', ' if lineless else ' at '}{row['wrt']}"
 
 
 def _size(row: Any) -> str:

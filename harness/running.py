@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from ..reports.formatting import noun
 from ..reports.views import sample_counts
 from .campaigns.campaign import DEFAULT_CASES, Campaign, Options, environment, run_campaign, units, untested, write
 from .campaigns.unfinished import Unfinished, name_of, plan_of
@@ -185,7 +186,7 @@ def _closing(campaign: Campaign, page: Path) -> None:
         console.print(found)
     new = len(campaign.fails)
     console.print(
-        f"{len(campaign.findings)} findings, {new} of them new; the report is {page / 'report.html'}",
+        f"{noun(len(campaign.findings), 'finding')}, {new} of them new; the report is {page / 'report.html'}",
         highlight=False,
         soft_wrap=True,
     )

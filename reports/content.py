@@ -27,7 +27,7 @@ LOCKSTEP_KEYS: tuple[str, ...] = ("step", "z", "loss_torch", "loss_witness", "th
 LOCKSTEP_SERIES: tuple[str, ...] = ("step", "z", "loss_torch", "loss_witness")
 PITFALL_KEYS: tuple[str, ...] = ("id", "title", "family", "symptom", "torch", "right", "fixed", "shown")
 
-GROUPS: tuple[str, ...] = ("new", "standing", "noted", "yours", "known")
+GROUPS: tuple[str, ...] = ("new", "standing", "open", "noted", "yours", "known")
 """Groups of findings in the order of the pages, see `finding_group`."""
 YOURS = "yours: "
 """How `known` begins where an issue is the user's own, not one of PyTorch."""
@@ -117,10 +117,13 @@ def finding_group(finding: Mapping[str, Any]) -> str:
     """Return the group of a finding, one of GROUPS.
 
     `new` fails the run and nothing explains it; `standing` is explained by an issue of PyTorch and fails all the same;
-    `noted` does not fail; `yours` is excused by an issue of the user's own; `known` is explained by one of PyTorch.
+    `open` is `unsupported`, neither right nor wrong, though a check is not ok with it; `noted` does not fail; `yours`
+    is excused by an issue of the user's own; `known` is explained by one of PyTorch.
     """
     if finding["fails"]:
-        return "standing" if finding["known"] else "new"
+        if finding["known"]:
+            return "standing"
+        return "open" if finding["verdict"] == "unsupported" else "new"
     if not finding["known"]:
         return "noted"
     return "yours" if str(finding["known"]).startswith(YOURS) else "known"

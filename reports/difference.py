@@ -27,7 +27,8 @@ class Difference:
     """Two runs held against each other.
 
     new, repaired, changed, lost_findings: one row a finding, which is an operation in a mode, a runner and a dtype.
-    lost_findings: of the old run, where the new one did not compare. coverage_lost, coverage_gained: one row a cell.
+    lost_findings: of the old run, where the new one did not compare. coverage_lost, coverage_gained: one row a cell,
+    with its verdict in the new run.
     settings: what the two runs were made with, where that differs, as name: (old, new).
     """
 
@@ -65,8 +66,8 @@ def compare_pieces(old: Mapping[str, Any], new: Mapping[str, Any]) -> Difference
         _findings((before[k], None) for k in gone if k in reached),
         _findings((before[k], after[k]) for k in changed),
         _findings((before[k], None) for k in gone if k not in reached),
-        _cells(was, now),
-        _cells(now, was),
+        _cells(was, now, now),
+        _cells(now, was, now),
         _settings(old["metadata"], new["metadata"]),
     )
 
@@ -114,12 +115,12 @@ def _coverage(frame: pd.DataFrame) -> pd.DataFrame:
     return found.assign(verdict=found["rank"].map(names)).drop(columns="rank")
 
 
-def _cells(was: pd.DataFrame, now: pd.DataFrame) -> pd.DataFrame:
-    """The cells that `was` compared and `now` did not."""
-    had = was[was["compared"]]
-    other = now.reindex(had.index)
-    lost = other[~other["compared"].fillna(False).astype(bool)]
-    shown = lost.assign(verdict=lost["verdict"].fillna(NO_COVERAGE), message=lost["message"].fillna(""))
+def _cells(one: pd.DataFrame, other: pd.DataFrame, told: pd.DataFrame) -> pd.DataFrame:
+    """The cells that `one` compared and `other` did not, with the verdict and the message that they have in `told`."""
+    had = one[one["compared"]]
+    lacking = ~other["compared"].reindex(had.index).fillna(False).astype(bool)
+    cells = told.reindex(had.index[lacking])
+    shown = cells.assign(verdict=cells["verdict"].fillna(NO_COVERAGE), message=cells["message"].fillna(""))
     return shown.drop(columns="compared").reset_index()
 
 

@@ -12,6 +12,8 @@ from .views import modes, programs, settled, slack
 
 MOST_NAMED = 3
 """Culprits that a headline names; more are counted."""
+NO_OPERATIONS = ("whole", "two runs", "arguments")
+"""`program` of those comparisons of a check that are of the callable, not of one operation in it."""
 _TOLD_ABOVE = ("warning", "programs", "threshold", "kind")
 _PLURALS = {"mismatch": "mismatches"}
 
@@ -30,6 +32,7 @@ def group_titles(report: Report) -> dict[str, str]:
     return {
         "new": "New findings: these fail the run" if of_run else "New findings: no known issue covers them",
         "standing": "Known issues of PyTorch, which fail all the same",
+        "open": "Not judged: unsupported, neither right nor wrong",
         "noted": "Noted: these do not fail the run" if of_run else "Noted: these fail nothing",
         "yours": "Known issues of yours ([tool.gradwitness]), which fail nothing",
         "known": "Known issues: explained by a public issue or a closed form, and still there",
@@ -39,16 +42,19 @@ def group_titles(report: Report) -> dict[str, str]:
 def headline(report: Report) -> tuple[str, str]:
     """The result in a few words, and an aside to it."""
     groups = groups_of(report)
-    new, standing, noted, yours, known = (len(groups[name]) for name in GROUPS)
+    new, standing, unjudged, noted, yours, known = (len(groups[name]) for name in GROUPS)
     if not len(report.frame):
         if report.ulp:
             return f"Accuracy of {fmt.noun(len({row['call'] for row in report.ulp}), 'operation')} measured", ""
         return "Nothing was compared", ""
-    counted = ((f"{known} known", known), (f"{yours} known to you", yours), (f"{noted} noted", noted))
+    counted = (
+        *((f"{known} known", known), (f"{yours} known to you", yours), (f"{noted} noted", noted)),
+        (f"{unjudged} unsupported", 0 if report.unit else unjudged),  # of a check or of tests, the title says it
+    )
     aside = [text for text, n in counted if n]
-    if report.unit and new + standing:
+    if report.unit and new + standing + unjudged:
         aside = [f"{standing} of them known of PyTorch"] * bool(standing) + aside
-        return _comparisons([*groups["new"], *groups["standing"]], report.unit), ", ".join(aside)
+        return _comparisons([*groups["new"], *groups["standing"], *groups["open"]], report.unit), ", ".join(aside)
     aside = [f"{standing} known of PyTorch that fail"] * bool(standing) + aside
     nothing = "Nothing wrong found" if report.unit and not aside else "Nothing new"
     return (fmt.noun(new, "new finding") if new else nothing), ", ".join(aside)
@@ -90,7 +96,8 @@ def lead(report: Report) -> str:
     )
     if not total:
         return text
-    rest = f"; the other {fmt.count(total - good)} are listed below" if total > good else ""
+    verb = "is" if total - good == 1 else "are"
+    rest = f"; the other {fmt.count(total - good)} {verb} listed below" if total > good else ""
     return f"{text} {fmt.percent(good, total)} of them ended with the formula found right{rest}."
 
 
@@ -98,6 +105,12 @@ def program_count(report: Report) -> int:
     """Metadata's own count of programs, or else the number of distinct cases."""
     found = report.metadata.get("programs")
     return programs(report.frame) if found is None else int(found)
+
+
+def operation_count(report: Report) -> int:
+    """Number of distinct operations that were judged; the callable or test that a check is of is none."""
+    frame = report.frame
+    return int((frame[~frame["program"].isin(NO_OPERATIONS)] if report.unit else frame)["op"].nunique())
 
 
 def torch_version(report: Report) -> str | None:
@@ -113,7 +126,7 @@ def run_facts(report: Report) -> list[tuple[str, str]]:
             [
                 ("comparisons", fmt.count(len(report.frame))),
                 (f"{report.unit or 'program'}s", fmt.count(program_count(report))),
-                ("operations", fmt.count(int(report.frame["op"].nunique()))),
+                ("operations", fmt.count(n) if (n := operation_count(report)) else fmt.DASH),
             ]
             if len(report.frame) or not report.ulp
             else [("operations", fmt.count(len({row["call"] for row in report.ulp})))]

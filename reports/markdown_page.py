@@ -128,7 +128,7 @@ def _finding_rows(findings: Sequence[Mapping[str, Any]], unit: str) -> Iterable[
         of = f"{fmt.noun(len(group), 'record')} of {', '.join(names)}"
         heading, line = f"**{escape(culprit)}**" + (f" ({escape(of, 400)})" if len(group) > 1 else ""), None
         for number, finding in enumerate(group):
-            at = f" at {escape(finding['line'], 400)}" if finding["line"] not in (None, line) else ""
+            at = f" at {escape(finding['line'], 400)}" if finding["line"] and finding["line"] != line else ""
             line = finding["line"] or line
             yield (("″" if number else heading) + at, *_finding_row(finding, unit))
 

@@ -26,7 +26,7 @@ VERDICT_TABLE: tuple[Verdict, ...] = (
     ),
     Verdict("crashed", "‼", "broke", "The process died while PyTorch computed this derivative."),
     Verdict("timeout", "◷", "broke", "PyTorch did not answer within the time limit."),
-    Verdict("raised", "↑", "broke", "PyTorch raised an error; the witness has an answer."),
+    Verdict("raised", "↑", "broke", "PyTorch, or the code that it ran, raised an exception instead of an answer."),
     Verdict("accepted", "↓", "broke", "PyTorch answered; the witness says there is no answer."),
     Verdict("indeterminate", "?", "open", "No number to call right, or two runs that differ, or nothing tested."),
     Verdict("unsupported", "○", "open", "No rule in the witness, or no such derivative or kernel in PyTorch."),

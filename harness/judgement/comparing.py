@@ -96,7 +96,7 @@ def compare_reverse(subject: Subject, rows: Rows) -> Found:
             mode="R",
             quantity=v.quantity,
             order=0 if value else 1,
-            wrt=f"{v.where}, argument {v.argument}" if not value else f"{v.where}, output {v.argument}",
+            wrt=", ".join(filter(None, (v.where, f"{'output' if value else 'argument'} {v.argument}"))),
             dtype=subject.dtype,
             culprit=v.operation if v.judgement.verdict == "mismatch" else None,
             seconds=0.0,

@@ -3,13 +3,15 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from gradwitness.harness.campaigns import campaign, lockstep, units
-from gradwitness.harness.campaigns.campaign import Options, run_campaign
+from gradwitness.harness.campaigns.campaign import Campaign, Options, run_campaign
 from gradwitness.harness.campaigns.units import run_unit
 from gradwitness.harness.campaigns.work import Unit
-from gradwitness.reports import read_report
+from gradwitness.harness.running import _closing
+from gradwitness.reports import frame_from_rows, read_report
 
 FAULTY = ("nn.functional.layer_norm", "logcumsumexp")  # wrong second and forward derivatives in torch 2.13
 
@@ -160,3 +162,11 @@ def test_the_network_in_lock_step_stays_within_rounding_and_learns():
     # rounding of 30 steps: each adds at most some hundred roundings of weights of size 1
     assert max(result.apart) < 30 * 200 * 2.0**-53
     assert {j.verdict for step in result.judgements for j in step} == {"agree"}
+
+
+@pytest.mark.parametrize("count, said", [(0, "0 findings, 0"), (1, "1 finding, 1"), (2, "2 findings, 2")])
+def test_the_closing_line_counts_its_findings_in_the_right_number(count, said, capsys):
+    finding = {"culprit": "aten::tanh", "mode": "R", "verdict": "mismatch", "known": None, "fails": True}
+    campaign = Campaign(Options(), frame_from_rows([]), [finding] * count, [], {})
+    _closing(campaign, Path("out"))
+    assert f"{said} of them new; the report is out/report.html" in capsys.readouterr().out

@@ -53,6 +53,12 @@ def raising():
 def theirs():
     return lambda x: torch.cholesky_inverse(x), (torch.eye(2, dtype=torch.float64) + 0.5,)
 
+def chain():
+    return lambda x: x.sin().exp(), X
+
+def no_line():
+    return torch.nn.functional.hardsigmoid, X
+
 def without_rule():
     return lambda x: torch.sinc(x).to_sparse().to_dense() + torch.special.bessel_j0(x), X
 """
@@ -137,7 +143,18 @@ def test_what_raised_and_what_has_no_rule_is_listed_too(asked):
     assert "KeyError" in html.split("<article ")[1] and "KeyError" in md
     code, said, html, md, _ = asked("without_rule")
     assert code == 1 and " unsupported in 1 program: " in said["headline"]
-    assert {f["verdict"] for f in said["findings"]} == {"unsupported"}
+    assert {(f["verdict"], f["group"]) for f in said["findings"]} == {("unsupported", "open")}
+    for page in (html, md):
+        assert "Not judged: unsupported, neither right nor wrong" in page and "New findings" not in page
+
+
+def test_operations_are_counted_without_the_callable_and_a_place_that_is_not_known_leaves_no_trace(asked):
+    md = asked("chain")[3]
+    assert " · operations 2 · " in md  # sin and exp, not the lambda as a whole
+    _, said, html, md, _ = asked("no_line")
+    assert " · operations 1 · " in md and {f["wrt"] for f in said["findings"]} == {"argument 0", "input"}
+    assert "| , argument" not in md and ">, argument" not in html
+    assert " · operations " not in asked("raising")[3]
 
 
 def test_where_nothing_is_wrong_the_headline_says_so(asked):

@@ -1,5 +1,7 @@
 """What a result says in words: nothing was tested, empty, 0 by cancellation, lost digits; printed as explained."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 from custom_functions import with_backward
@@ -7,6 +9,23 @@ from gradwitness.harness import GradientMismatch, assert_gradients, check
 from gradwitness.harness.judgement.judging import THRESHOLD
 
 CANCELLING = [lambda x: x.softmax(-1).sum(), lambda x: (x * x.log_softmax(-1).exp()).softmax(0).sum()]
+
+
+class Detaching(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        with torch.enable_grad():
+            return x.detach().sin()
+
+    @staticmethod
+    def backward(ctx, g):
+        return g * ctx.saved_tensors[0].cos()
+
+
+def in_a_thread(x):
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(torch.sin, x).result()
 
 
 def normal(*shape):
@@ -49,3 +68,20 @@ def test_an_error_where_the_derivative_is_0_is_given_as_it_is():
     Leaking = with_backward("Leaking", lambda x: x * 0.0, lambda x: 0.125)
     said = check(Leaking.apply, torch.ones(1, dtype=torch.float64)).explain()
     assert "absolute 0." in said and "relative inf" not in said
+
+
+def test_what_was_judged_beside_an_unsupported_operation_is_said_only_where_something_was():
+    judged = "what is not affected by them was judged"
+    two = torch.tensor(2.0, dtype=torch.float64)
+    alone = check(lambda x: torch.special.zeta(x, two), normal(3).abs() + 2)
+    assert alone.verdict == "unsupported" and set(alone.frame["verdict"]) == {"unsupported"}
+    assert "not compared: " in alone.explain() and judged not in alone.explain()
+    for fn in (Detaching.apply, in_a_thread):
+        beside = check(lambda x, fn=fn: fn(x.exp()).cos(), normal(3))
+        assert beside.verdict == "unsupported" and "agree" in set(beside.frame["verdict"])
+        assert judged in beside.explain()
+
+
+def test_an_operation_without_a_line_is_named_without_a_place():
+    said = check(torch.nn.functional.hardsigmoid, normal(3)).explain()
+    assert "in aten::hardsigmoid.default, argument 0, entry" in said

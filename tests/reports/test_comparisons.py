@@ -9,6 +9,7 @@ from gradwitness.reports import VERDICTS, frame_from_rows, read_report, rebuild_
 from gradwitness.reports.comparisons import FAILING
 from gradwitness.reports.content import Report
 from gradwitness.reports.headline import headline
+from gradwitness.reports.markdown_page import render_markdown
 
 ROW: dict[str, Any] = {"case": "net", "op": "tanh", "mode": "R", "runner": "autograd", "dtype": "float64", "wrt": "x"}
 NUMBERS = {"z": 1e9, "torch_value": 0.5625, "reference_value": 0.8125, "entry": "[2]", "message": "a slope too small"}
@@ -73,3 +74,22 @@ def test_of_many_comparisons_every_page_says_how_many_it_left_out(tmp_path: Path
     assert written["report.html"].count("<article class=") == 200 and "100 more comparisons" in written["report.html"]
     shown = written["report.md"].count("net.py:")
     assert f"… and {300 - shown} more rows, see report.html." in written["report.md"]
+
+
+@pytest.mark.parametrize("line", ["", None])
+def test_a_culprit_without_a_line_has_no_place(line: str | None) -> None:
+    found = {**FINDING, "culprit": "aten::tanh", "line": line}
+    rows = frame_from_rows([{**ROW, **NUMBERS, "verdict": "mismatch"}])
+    assert "| **aten::tanh** |" in render_markdown(Report.of(rows, findings=[found]))
+    there = render_markdown(Report.of(rows, findings=[{**found, "line": "net.py:3"}]))
+    assert "| **aten::tanh** at net.py:3 |" in there
+
+
+def test_what_is_unsupported_is_no_new_finding_of_a_check_nor_of_a_run() -> None:
+    rows = frame_from_rows([{**ROW, **NUMBERS, "verdict": "mismatch"}, {**ROW, "op": "exp", "verdict": "unsupported"}])
+    findings = [FINDING, {**FINDING, "id": "open", "op": "exp", "verdict": "unsupported"}]
+    assert headline(Report.of(rows, findings=findings)) == ("1 new finding", "1 unsupported")
+    report = Report.of(rows, {"kind": "check"}, findings)
+    assert headline(report) == ("1 mismatch, 1 unsupported in 1 program: tanh, exp", "")
+    new, rest = render_markdown(report).split("## New findings")[1].split("## Not judged: unsupported")
+    assert "tanh" in new and "exp" not in new and "exp" in rest
