@@ -53,6 +53,7 @@ from .primitives.comparison import (
     stop_gradient,
     where,
 )
+from .primitives.complex_tangent import imaginary_of_tanh, real_of_tanh
 from .primitives.contraction import kron, matmul, outer, tensordot, trace, vecdot
 from .primitives.convolution import conv, conv_transpose
 from .primitives.determinant import det, logabsdet

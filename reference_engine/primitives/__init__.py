@@ -9,6 +9,7 @@ from . import (  # noqa: F401
     cast,
     choice,
     comparison,
+    complex_tangent,
     contraction,
     convolution,
     determinant,

@@ -200,3 +200,13 @@ def test_numbers_that_are_filled_in_are_real_and_a_cast_drops_the_imaginary_part
     if shape == () and fn(torch.ones(2, 2, dtype=z.dtype)).shape[-1] > 2:
         pytest.skip("a number without axes is not padded")
     assert check(fn, z).verdict == "agree"
+
+
+@pytest.mark.parametrize("dtype", [torch.complex128, torch.complex64])
+@pytest.mark.parametrize("mode", ["R", "F", "RR"])
+@pytest.mark.parametrize("fn", [torch.tanh, torch.tan, torch.sigmoid], ids=["tanh", "tan", "sigmoid"])
+def test_where_a_complex_tangent_is_flat_a_slope_of_lost_digits_is_inaccurate_and_no_mismatch(fn, mode, dtype):
+    """PyTorch forms 1 - tanh² of the rounded tanh, as it does of real numbers."""
+    z = torch.randn(40, dtype=dtype, generator=torch.Generator().manual_seed(5))
+    assert check(fn, z, modes=mode).verdict == "agree"
+    assert check(fn, 20 * z, modes=mode).verdict == "inaccurate"

@@ -13,7 +13,7 @@ from typing import Any
 import mpmath as mp
 import numpy as np
 import pytest
-from gradwitness.reference_engine import PRIMITIVES, numerical, ops
+from gradwitness.reference_engine import PRIMITIVES, grad, numerical, ops
 from gradwitness.reference_engine.evaluate import Plan, arguments_of
 from gradwitness.reference_engine.program import Program
 from gradwitness.reference_engine.registry import ELEMENTWISE
@@ -304,3 +304,17 @@ def test_a_slope_that_is_off_by_one_in_a_thousand_is_caught() -> None:
     found, spreads = measured(wrong, [np.array(points)])
     with pytest.raises(AssertionError, match="spreads"):
         assert_near(found, spreads, mp.sin, [(p,) for p in points], (0,))
+
+
+@pytest.mark.parametrize("x, y", [(1.3, 0.7), (-0.2, 1.4), (4.0, -2.5), (12.0, 0.3), (0.0, 0.5)])
+def test_both_parts_of_a_complex_tanh_and_their_slopes(x, y):
+    z = mp.mpc(x, y)
+    value, slope = mp.tanh(z), 1 / mp.cosh(z) ** 2
+    parts = {"real": (ops.real_of_tanh, value.real), "imaginary": (ops.imaginary_of_tanh, value.imag)}
+    slopes = {"real": (slope.real, -slope.imag), "imaginary": (slope.imag, slope.real)}
+    for name, (fn, exact) in parts.items():
+        assert float(fn(x, y)) == pytest.approx(float(exact), rel=1e-14, abs=1e-300)
+        for argument in (0, 1):
+            at = np.asarray((x, y)[argument])
+            found = grad(lambda v, argument=argument, fn=fn: fn(v, y) if argument == 0 else fn(x, v))(at)
+            assert float(found) == pytest.approx(float(slopes[name][argument]), rel=1e-13, abs=1e-300)
