@@ -43,6 +43,8 @@ LEFT_OUT = {
     "tanh_slope": "a slope; torch has no operation for it",
     "cross_entropy_slope": "a slope; torch has no operation for it",
     "squared_difference": "two operations",
+    "real_of_tanh": "a part of a complex number",
+    "imaginary_of_tanh": "a part of a complex number",
     "where": "three arguments",
     "pieces": "three arguments",
     "lerp": "three arguments",
