@@ -17,13 +17,14 @@ MAX_NAME = 100
 
 
 def with_every_failure(
-    frame: pd.DataFrame, findings: Sequence[Mapping[str, Any]]
+    frame: pd.DataFrame, findings: Sequence[Mapping[str, Any]], source: str | None = None
 ) -> tuple[pd.DataFrame, list[Mapping[str, Any]]]:
     """The frame and its findings, and one finding more for every row that fails, names none, and is of another
     operation, mode, runner or verdict than all of them: what nobody has recorded is new, unless the row names a known
-    issue.
+    issue. source: of the rows that are looked at; None for all.
     """
     open_rows = frame["verdict"].isin(list(FAILING)) & frame["finding"].isna()
+    open_rows &= True if source is None else frame["source"] == source
     recorded = {tuple(None if f.get(key) is None else clean(str(f[key])) for key in OF_A_FINDING) for f in findings}
     cells = frame.loc[open_rows, list(OF_A_FINDING)].itertuples(name=None)
     told: dict[int, Mapping[str, Any]] = {

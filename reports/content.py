@@ -31,6 +31,8 @@ GROUPS: tuple[str, ...] = ("new", "standing", "open", "noted", "yours", "known")
 """Groups of findings in the order of the pages, see `finding_group`."""
 YOURS = "yours: "
 """How `known` begins where an issue is the user's own, not one of PyTorch."""
+LOCK_STEP = "lockstep"
+"""The source of the rows of a training that no finding of a campaign stands for."""
 UNITS: dict[str, str] = {"check": "program", "tests": "test"}
 """metadata's `kind` -> what its comparisons are of. In such a report a finding is one comparison; without a kind it is
 a campaign, in which one finding stands for many."""
@@ -66,10 +68,13 @@ class Report:
         """Check every piece and order the findings: failing first, known last, then by verdict, operation, mode.
 
         Keys that are left out become None. A row that fails and names no finding becomes one, so that no page can pass
-        it over. Raises ReportDataError for unknown keys, repeated or unusable identifiers,
-        an unknown verdict or status, and lock-step series of unequal length.
+        it over; of a campaign, whose findings stand for many rows, one of the training in lock step does. Raises
+        ReportDataError for unknown keys, repeated or unusable identifiers, an unknown verdict or status, and lock-step
+        series of unequal length.
         """
-        frame, findings = with_every_failure(validate(frame), list(findings))
+        frame, findings = validate(frame), list(findings)
+        campaign = bool(findings) and not (metadata or {}).get("kind")
+        frame, findings = with_every_failure(frame, findings, LOCK_STEP if campaign else None)
         checked = [
             _record("findings", i, item, FINDING_KEYS, ("id", "op", "verdict")) for i, item in enumerate(findings)
         ]

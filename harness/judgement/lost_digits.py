@@ -95,7 +95,7 @@ def against_range(question: Question, answers: list[Array], exact: list[Array], 
             bounded = [np.asarray(b) for b in plan.observe(given, watch)]
         if watch.left == 0.0:
             continue
-        _, spreads = spreads_of(question, question.plan, question.given, SAMPLES)
+        _, spreads = spreads_of(question, plan, given, SAMPLES)
         for t, y, b, s, r in zip(answers, exact, bounded, spreads, results, strict=True):
             if r.verdict != "mismatch" or t.shape != y.shape:
                 continue

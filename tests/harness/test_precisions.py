@@ -228,3 +228,13 @@ def test_a_kernel_that_is_missing_for_a_precision_that_was_asked_for_is_unsuppor
 def test_what_the_users_code_raises_stays_raised_whatever_it_says(fn):
     result = check(fn, torch.ones(2, dtype=torch.float64), dtypes="bfloat16")
     assert result.verdict == "raised" and WORDS in str(result.exception)
+
+
+@pytest.mark.parametrize(("dtype", "big"), [("float32", 1e30), ("float64", 1e200)])
+def test_lost_digits_in_one_entry_and_an_overflow_in_another_are_both_explained(dtype, big):
+    """x² - 1 cancels near 1 and overflows far out: each alone is a correct formula that PyTorch has."""
+    x = torch.tensor([1.0000005, 1.5, big, 1.2], dtype=getattr(torch, dtype))
+    assert check(torch.acosh, x).verdict == "inaccurate"
+    off = torch.tensor([1.0, 1.0 + 1e-3, 1.0, 1.0], dtype=x.dtype)
+    wrong = with_backward("Off", torch.acosh, lambda t: off * (t * t - 1).rsqrt())
+    assert check(wrong.apply, x).verdict == "mismatch"

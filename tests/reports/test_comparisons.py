@@ -37,10 +37,11 @@ def test_a_row_that_fails_is_in_every_page_though_nobody_recorded_it(verdict: st
 
 
 def test_what_a_finding_of_a_campaign_stands_for_is_not_recorded_again() -> None:
-    rows = [{**ROW, **NUMBERS, "verdict": "mismatch", **more} for more in ({}, {"case": "other"}, {"mode": "F"})]
+    kinds: tuple[dict[str, str], ...] = ({}, {"case": "other"}, {"mode": "F"}, {"mode": "F", "source": "lockstep"})
+    rows = [{**ROW, **NUMBERS, "verdict": "mismatch", **more} for more in kinds]
     report = Report.of(frame_from_rows(rows), findings=[FINDING])
     assert [(f["id"], f["mode"]) for f in report.findings] == [("tanh-F-mismatch", "F"), ("of-campaign", "R")]
-    assert report.frame["finding"].isna().tolist() == [True, True, False]
+    assert report.frame["finding"].isna().tolist() == [True, True, True, False]
 
 
 def test_a_row_with_a_known_issue_is_no_new_finding() -> None:
