@@ -150,7 +150,8 @@ def _within_last_roundings(
         found = Judgement(OPEN)
         if _settles and t.shape == y.shape and y.dtype.kind in "fc":
             for bound in (lambda y=y, u=u: NOISE * u * np.abs(y), lambda i=i: last.least(i)):
-                least = np.broadcast_to(bound(), y.shape)
+                with np.errstate(all="ignore"):
+                    least = np.broadcast_to(bound(), y.shape)
                 if _explained(t, y, least, question.outside_domain):
                     found = _one(t, y, least, question)
                     break
