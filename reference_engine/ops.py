@@ -53,7 +53,6 @@ from .primitives.comparison import (
     stop_gradient,
     where,
 )
-from .primitives.complex_tangent import imaginary_of_tanh, real_of_tanh
 from .primitives.contraction import kron, matmul, outer, tensordot, trace, vecdot
 from .primitives.convolution import conv, conv_transpose
 from .primitives.determinant import det, logabsdet
@@ -155,4 +154,5 @@ from .primitives.trigonometric import (
     sinc,
     tan,
 )
+from .primitives.trigonometric_complex import imaginary_of_tanh, real_of_tanh
 from .primitives.windows import fold, windows

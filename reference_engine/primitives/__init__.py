@@ -9,7 +9,6 @@ from . import (  # noqa: F401
     cast,
     choice,
     comparison,
-    complex_tangent,
     contraction,
     convolution,
     determinant,
@@ -40,5 +39,6 @@ from . import (  # noqa: F401
     subscript,
     triangular,
     trigonometric,
+    trigonometric_complex,
     windows,
 )
