@@ -346,7 +346,7 @@ def script_of_raise(recording: Recording, seen: Witnessed, subject: Subject, mod
     outputs = [v for v in recording.outputs if v in seen.tracers]
     source = of_recording(recording, inputs, outputs) if outputs and not seen.missing else ""
     values = [recording.variables[v].value for v in inputs]
-    if not source or sum(np.size(x) for x in values) > LARGEST:
+    if not source or sum(np.size(x) for x in values) > LARGEST or recording.has_complex:  # of pairs
         return ""
     program = seen.program(list(inputs), outputs)
     dtype = str(recording.variables[outputs[0]].dtype).removeprefix("torch.")
