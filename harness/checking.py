@@ -299,7 +299,7 @@ def _alone(subject: Subject, found: Found, mode: str, written: Sequence[dict[str
         accuse(written, culprit)
 
 
-def is_nan(t: torch.Tensor) -> bool:
+def _is_nan(t: torch.Tensor) -> bool:
     """Whether every number of a tensor is NaN, sparse or not."""
     dense = t.detach() if t.layout == torch.strided else t.detach().to_dense()
     return bool(dense.isnan().all())
@@ -315,7 +315,7 @@ def _say_untested(found: Found, written: Sequence[dict[str, Any]]) -> None:
     floating = [t for t in recording.torch_outputs if (t.is_floating_point() or t.is_complex()) and t.numel()]
     if not any(v in seen.tracers for v in recording.outputs):
         text = NOTHING_DEPENDS
-    elif floating and all(is_nan(t) for t in floating):
+    elif floating and all(_is_nan(t) for t in floating):
         text = ALL_NAN
     else:
         return
